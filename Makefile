@@ -1,0 +1,67 @@
+# Everything is run from here; `make help` lists it. Nothing but python3 (3.11 or newer) and make is needed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.synced
+UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
+WORKDIR ?= work
+RUN_WITH_ENV := env -u PYTHONPATH
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+$(STAMP): requirements/dev.txt pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $(STAMP)
+
+.PHONY: setup
+setup: $(STAMP) ## make the environment in .venv (first time: about 7 GB)
+
+.PHONY: demo
+demo: setup ## seed questions -> dataset on this machine, with the tiny example models
+	$(RUN_WITH_ENV) $(BIN)/python examples/demo.py examples/tiny-math.yaml --workdir $(WORKDIR)
+
+.PHONY: smollm2
+smollm2: setup ## the same with a real public model (SmolLM2-135M-Instruct), a few dozen rows
+	$(RUN_WITH_ENV) $(BIN)/python examples/smollm2/convert.py $(WORKDIR)/models/smollm2-135m-instruct
+	$(RUN_WITH_ENV) $(BIN)/scalequest local examples/smollm2-math.yaml --workdir $(WORKDIR)
+
+.PHONY: check
+check: setup ## formatting, lint, types, import contracts, spelling, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(MAKE) --no-print-directory generate
+	git diff --exit-code -- crds docs/reference
+
+.PHONY: test
+test: check ## all checks and tests
+	$(RUN_WITH_ENV) $(BIN)/pytest
+
+.PHONY: quick
+quick: setup ## the tests that load no engine and run no example
+	$(RUN_WITH_ENV) $(BIN)/pytest -m "not engine and not demo and not s3"
+
+.PHONY: generate
+generate: setup ## write the CRD and the reference pages
+	$(BIN)/python -m scalequest_jobs.generate
+
+.PHONY: requirements
+requirements: | $(UV) ## resolve the hash-pinned requirement files anew
+	UV=$(UV) requirements/compile.sh
+
+.PHONY: clean
+clean: ## remove what runs and tests left (the environment stays)
+	rm -rf $(WORKDIR) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

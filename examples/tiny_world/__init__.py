@@ -1,0 +1,1 @@
+"""A tiny world of word problems in which a program knows the truth."""

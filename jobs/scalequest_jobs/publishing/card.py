@@ -1,0 +1,119 @@
+"""The dataset card and the Croissant description."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import huggingface_hub
+import mlcroissant
+
+from scalequest_jobs.publishing import funnel
+
+_BODY = """
+# {name}
+
+{rows:,} {domain} problems with solutions, synthesised by the ScaleQuest method (arXiv 2410.18693): question
+generators were trained on seed questions, wrote new ones, and each kept question was answered {candidates}
+times; the answer kept was chosen by {method}. Everything here is written by models and may be wrong.
+
+## Fields
+
+| field | meaning |
+|---|---|
+| `query`, `response` | the question and the kept answer |
+| `messages` | the same as a conversation |
+| `answer` | final answer extracted from the response |
+| `question_id`, `response_id` | hashes of their content |
+| `generator`, `question_model`, `response_model`, `score_model` | who wrote, answered and scored it: name, and digests of the models' files |
+| `score`, `margin` | score of the kept answer, and its lead over the second best |
+| `agreement`, `candidates` | how many of the candidates give the kept answer, and how many there were |
+| `difficulty` | measured difficulty, where the run measures one |
+
+## How it was made
+
+{funnel}
+
+{gates}
+## Files
+
+- `data/`: Parquet shards, and the same rows as `train.jsonl.zst`
+- `rejects/`: every record that a stage rejected, with stage, reason, score and limit
+- `lineage.json`: digest of every stage's manifest, back to the seed questions; `report.json`: the figures above
+"""
+
+
+def card(
+    *,
+    name: str,
+    domain: str,
+    license_name: str,
+    rows: int,
+    candidates: int,
+    method: str,
+    stages: Sequence[funnel.FunnelRow],
+    gates: str,
+) -> str:
+    """Return the README.md of a dataset, with the metadata that the model hub reads."""
+    data = huggingface_hub.DatasetCardData(
+        license=license_name,
+        language="en",
+        pretty_name=name,
+        task_categories=["text-generation"],
+        tags=["synthetic", "scalequest", domain],
+        configs=[
+            {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]},
+        ],
+    )
+    body = _BODY.format(
+        name=name,
+        domain=domain,
+        rows=rows,
+        candidates=candidates,
+        method=method,
+        funnel=funnel.markdown(stages),
+        gates=gates,
+    )
+    return f"---\n{data.to_yaml()}\n---\n{body}"
+
+
+def gates_markdown(gates: dict[str, dict[str, Any]]) -> str:
+    """Return what was measured after each training stage; empty without training."""
+    if not gates:
+        return ""
+    lines = ["Measured on a sample after each training stage:", ""]
+    for node, gate in gates.items():
+        warnings = gate.get("warnings") or []
+        figures = ", ".join(
+            f"{key.replace('_', ' ')} {value:.3g}" for key, value in gate.items() if isinstance(value, float)
+        )
+        lines.append(f"- `{node}`: {figures}" + "".join(f"\n  - warning: {warning}" for warning in warnings))
+    return "\n".join([*lines, "", ""])
+
+
+def croissant(
+    *, name: str, license_name: str, files: Sequence[tuple[str, str]], columns: Sequence[str]
+) -> str:
+    """Return the Croissant metadata of the Parquet shards; `files` are paths with their sha256."""
+    shards = [
+        mlcroissant.FileObject(
+            id=path, name=path, content_url=path, encoding_formats=["application/x-parquet"], sha256=sha256
+        )
+        for path, sha256 in files
+    ]
+    fields = [
+        mlcroissant.Field(
+            id=f"rows/{column}",
+            name=column,
+            data_types=mlcroissant.DataType.TEXT,
+            source=mlcroissant.Source(file_object=files[0][0], extract=mlcroissant.Extract(column=column)),
+        )
+        for column in columns
+    ]
+    metadata = mlcroissant.Metadata(
+        name=name,
+        description="Synthetic instruction data made by the ScaleQuest method",
+        license=[license_name],
+        distribution=shards,
+        record_sets=[mlcroissant.RecordSet(id="rows", name="rows", fields=fields)],
+    )
+    return json.dumps(metadata.to_json(), indent=2, default=str)
