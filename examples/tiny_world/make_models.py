@@ -70,17 +70,17 @@ RECIPES = {
     "solver": Recipe(
         start="trunk",
         mix=corpus.Mix(solve=0.55, judge=0.35, web=0.02, facts=0.08),
-        schedule=training.Schedule(steps=1500, batch_size=32, learning_rate=2e-3, seed=4),
+        schedule=training.Schedule(steps=1200, batch_size=32, learning_rate=2e-3, seed=4),
     ),
 }
 PARTS = ("tokenizer", *RECIPES, "samples", "reward")
 
-# How many problems each model answers for the reward model; the weaker make more mistakes.
-REWARD_PROBLEMS = {"writer-a": 3000, "writer-b": 1500, "solver": 1500}
+# How many problems each writer answers for the reward model; the solver makes too few mistakes.
+REWARD_PROBLEMS = {"writer-a": 2500, "writer-b": 2000}
 REWARD_ANSWERS = 3
 REWARD_TEMPERATURE = 1.0
 REWARD_SHARE_MADE_UP = 0.5
-REWARD_SCHEDULE = training.Schedule(steps=1200, batch_size=48, learning_rate=1.5e-3, seed=5)
+REWARD_SCHEDULE = training.Schedule(steps=800, batch_size=32, learning_rate=1.5e-3, seed=5)
 SAMPLES = "reward_samples.jsonl"
 
 

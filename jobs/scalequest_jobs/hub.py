@@ -14,6 +14,7 @@ from scalequest_jobs import http_exchange, hub_connection, hub_listing, ports, r
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 HubFile = hub_connection.HubFile
 HubLimits = hub_listing.HubLimits
+is_model_file = hub_listing.is_model_file
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _READ_SECONDS: Final = 60.0

@@ -40,6 +40,11 @@ class Entry:
     git_blob: str = ""
 
 
+def is_model_file(path: str) -> bool:
+    """Say whether a path names a file of a model: by its suffix, see above."""
+    return PurePosixPath(path).suffix in _WANTED
+
+
 def wanted(listing: Any, repository: str, revision: str, limits: HubLimits) -> list[Entry]:
     """Return the model's files, sorted by path.
 

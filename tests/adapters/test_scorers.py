@@ -189,7 +189,6 @@ def test_a_likelihood_is_the_mean_log_probability_after_the_prompt(
             logprobs = model(ids).logits[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None])
         expected.append(float(logprobs[request.prompt_length - 1 :].mean()))
     assert scores(scorer, requests) == pytest.approx(expected, abs=PARITY)
-    assert scores(scorer, requests) == pytest.approx(expected, abs=PARITY), "with a warm prefix cache"
 
 
 @pytest.mark.parametrize("scorer", LIKELIHOODS, indirect=True)

@@ -1,6 +1,7 @@
 """What every object store must do, and what only the one behind S3 can get wrong."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -10,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,21 +77,18 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ports.Arti
         case "folder":
             yield folder.FolderStore(tmp_path / "store" / "made-on-demand")
         case _:
-            with closing_store(request.getfixturevalue("settings")) as opened:
+            with s3_store(request.getfixturevalue("settings")) as opened:
                 yield opened
 
 
-class closing_store:  # noqa: N801 - used as a function
-    def __init__(self, settings: minio.S3Settings, **changes: object) -> None:
-        self._store = minio.MinioStore(
-            dataclasses.replace(settings, **changes), clock=FakeClock(), draw=random.Random(7).random
-        )
-
-    def __enter__(self) -> minio.MinioStore:
-        return self._store
-
-    def __exit__(self, *_: object) -> None:
-        self._store.close()
+@contextlib.contextmanager
+def s3_store(settings: minio.S3Settings, **changes: Any) -> Iterator[minio.MinioStore]:
+    """Open a store with a clock that does not wait, closed at the end."""
+    changed = dataclasses.replace(settings, **changes)
+    with contextlib.closing(
+        minio.MinioStore(changed, clock=FakeClock(), draw=random.Random(7).random)
+    ) as store:
+        yield store
 
 
 # --- All stores --------------------------------------------------------------------------------
@@ -296,9 +295,9 @@ def faulty(s3_server: s3.S3Server) -> Iterator[proxy.FaultyProxy]:
 @pytest.mark.s3
 def test_stores_with_different_prefixes_do_not_see_each_other(settings: minio.S3Settings) -> None:
     with (
-        closing_store(settings, prefix="p/one") as one,
-        closing_store(settings, prefix="p/one-more") as more,
-        closing_store(settings, prefix="p/") as both,
+        s3_store(settings, prefix="p/one") as one,
+        s3_store(settings, prefix="p/one-more") as more,
+        s3_store(settings, prefix="p/") as both,
     ):
         one.put("a", b"1")
         more.put("a", b"2")
@@ -312,7 +311,7 @@ def test_wrong_credentials_are_a_wrong_setting_and_stay_secret(
 ) -> None:
     wrong = tmp_path / "secret-key"
     wrong.write_text("wrong-secret-value")
-    with closing_store(settings, secret_key_file=wrong) as store:
+    with s3_store(settings, secret_key_file=wrong) as store:
         for call in (
             lambda: store.put("a", b""),
             lambda: store.get("a"),
@@ -332,7 +331,7 @@ def test_wrong_credentials_are_a_wrong_setting_and_stay_secret(
 def test_rotated_credentials_are_used_at_once(settings: minio.S3Settings, tmp_path: Path) -> None:
     rotating = tmp_path / "secret-key"
     rotating.write_text("not yet valid")
-    with closing_store(settings, secret_key_file=rotating) as store:
+    with s3_store(settings, secret_key_file=rotating) as store:
         with pytest.raises(ports.BadParametersError):
             store.put("a", b"")
         rotating.write_text(settings.secret_key_file.read_text() + "\n")
@@ -341,8 +340,21 @@ def test_rotated_credentials_are_used_at_once(settings: minio.S3Settings, tmp_pa
 
 
 @pytest.mark.s3
+def test_a_request_signed_with_credentials_that_were_just_rotated_is_signed_anew(
+    settings: minio.S3Settings, faulty: proxy.FaultyProxy, tmp_path: Path
+) -> None:
+    rotating = tmp_path / "secret-key"
+    rotating.write_text("about to be replaced")
+    faulty.faults.append(proxy.Fault(kind="status", status=403, code="InvalidAccessKeyId"))
+    faulty.on_fault = lambda: rotating.write_text(settings.secret_key_file.read_text())
+    with s3_store(settings, endpoint=faulty.address, secret_key_file=rotating) as store:
+        store.put("a", b"data")
+        assert store.get("a") == b"data"
+
+
+@pytest.mark.s3
 def test_a_missing_bucket_is_named(settings: minio.S3Settings) -> None:
-    with closing_store(settings, bucket="no-such-bucket") as store:
+    with s3_store(settings, bucket="no-such-bucket") as store:
         for call in (lambda: store.get("a"), lambda: store.size("a"), lambda: store.keys("")):
             with pytest.raises(ports.BadParametersError, match="create bucket 'no-such-bucket'"):
                 call()
@@ -350,7 +362,7 @@ def test_a_missing_bucket_is_named(settings: minio.S3Settings) -> None:
             store.put("a", b"")
 
 
-def _dead(tmp_path: Path, **changes: object) -> closing_store:
+def _dead(tmp_path: Path, **changes: Any) -> contextlib.AbstractContextManager[minio.MinioStore]:
     for name in ("access-key", "secret-key"):
         (tmp_path / name).write_text("x")
     settings = minio.S3Settings(
@@ -360,7 +372,7 @@ def _dead(tmp_path: Path, **changes: object) -> closing_store:
         secret_key_file=tmp_path / "secret-key",
         backoff_seconds=0.001,
     )
-    return closing_store(settings, **changes)
+    return s3_store(settings, **changes)
 
 
 def test_a_dead_server_is_given_up_after_the_retries(tmp_path: Path) -> None:
@@ -424,7 +436,7 @@ def test_tls_is_used_unless_the_address_says_otherwise(tmp_path: Path) -> None:
 def test_tls_to_a_server_without_it_is_a_wrong_setting(settings: minio.S3Settings) -> None:
     tls = settings.endpoint.replace("http://", "https://")
     with (
-        closing_store(settings, endpoint=tls, retries=1) as store,
+        s3_store(settings, endpoint=tls, retries=1) as store,
         pytest.raises(ports.BadParametersError, match=r"TLS failed: .*use http://"),
     ):
         store.get("a")
@@ -437,7 +449,7 @@ def test_tls_to_a_server_without_it_is_a_wrong_setting(settings: minio.S3Setting
 def test_a_busy_server_is_asked_again(
     settings: minio.S3Settings, faulty: proxy.FaultyProxy, status: int, code: str
 ) -> None:
-    with closing_store(settings, endpoint=faulty.address) as store:
+    with s3_store(settings, endpoint=faulty.address) as store:
         for call in (
             lambda: store.put("a", b"data"),
             lambda: store.get("a"),
@@ -453,7 +465,7 @@ def test_a_busy_server_is_asked_again(
 def test_a_server_that_stays_busy_is_given_up(settings: minio.S3Settings, faulty: proxy.FaultyProxy) -> None:
     faulty.faults.extend([proxy.Fault(kind="status")] * 100)
     with (
-        closing_store(settings, endpoint=faulty.address, retries=2) as store,
+        s3_store(settings, endpoint=faulty.address, retries=2) as store,
         pytest.raises(ports.TryAgainError, match="SlowDown"),
     ):
         store.put("a", b"")
@@ -467,7 +479,7 @@ def test_a_request_damaged_on_the_way_is_signed_and_sent_anew(
     settings: minio.S3Settings, faulty: proxy.FaultyProxy, code: str
 ) -> None:
     faulty.faults.extend([proxy.Fault(kind="status", status=400, code=code)] * 2)
-    with closing_store(settings, endpoint=faulty.address) as store:
+    with s3_store(settings, endpoint=faulty.address) as store:
         store.put("a", b"data")
         assert store.get("a") == b"data"
 
@@ -477,7 +489,7 @@ def test_a_flipped_bit_on_the_way_is_refused_by_the_server(
     settings: minio.S3Settings, faulty: proxy.FaultyProxy
 ) -> None:
     faulty.faults.append(proxy.Fault(kind="corrupt", method="PUT"))
-    with closing_store(settings, endpoint=faulty.address) as store:
+    with s3_store(settings, endpoint=faulty.address) as store:
         store.put("a", b"data")
         assert store.get("a") == b"data"
     assert [method for method, _ in faulty.seen].count("PUT") == 2
@@ -488,7 +500,7 @@ def test_a_write_whose_answer_is_lost_is_repeated(
     settings: minio.S3Settings, faulty: proxy.FaultyProxy
 ) -> None:
     faulty.faults.extend([proxy.Fault(kind="lost", method="PUT")] * 2)
-    with closing_store(settings, endpoint=faulty.address) as store:
+    with s3_store(settings, endpoint=faulty.address) as store:
         store.put("a", b"data")
         assert store.get("a") == b"data"
 
@@ -496,10 +508,10 @@ def test_a_write_whose_answer_is_lost_is_repeated(
 @pytest.mark.s3
 @pytest.mark.parametrize("kind", ["reset", "cut"])
 def test_a_download_that_breaks_off_goes_on_from_there(
-    settings: minio.S3Settings, faulty: proxy.FaultyProxy, kind: str, tmp_path: Path
+    settings: minio.S3Settings, faulty: proxy.FaultyProxy, kind: Any, tmp_path: Path
 ) -> None:
     data = random.Random(1).randbytes(3 * MIB)
-    with closing_store(settings, endpoint=faulty.address) as store:
+    with s3_store(settings, endpoint=faulty.address) as store:
         store.put("a", data)
         faulty.faults.extend(
             [proxy.Fault(kind=kind, method="GET", after=MIB), proxy.Fault(kind=kind, method="GET")]
@@ -514,7 +526,7 @@ def test_a_download_that_breaks_off_goes_on_from_there(
 def test_a_body_that_always_breaks_off_is_never_taken_for_the_object(
     settings: minio.S3Settings, faulty: proxy.FaultyProxy, tmp_path: Path
 ) -> None:
-    with closing_store(settings, endpoint=faulty.address) as store:
+    with s3_store(settings, endpoint=faulty.address) as store:
         store.put("a", b"0123456789")
         faulty.faults.extend([proxy.Fault(kind="cut", method="GET", after=0)] * 50)
         with pytest.raises(ports.TryAgainError, match="broke off after 0 bytes"):
@@ -525,11 +537,25 @@ def test_a_body_that_always_breaks_off_is_never_taken_for_the_object(
 
 
 @pytest.mark.s3
+def test_a_server_that_heeds_no_ranges_never_makes_a_download_longer(
+    settings: minio.S3Settings, faulty: proxy.FaultyProxy, tmp_path: Path
+) -> None:
+    data = random.Random(1).randbytes(3 * MIB)
+    faulty.faults.extend(
+        [proxy.Fault(kind="cut", method="GET", after=2 * MIB), proxy.Fault(kind="whole", method="GET")]
+    )
+    with s3_store(settings, endpoint=faulty.address) as store:
+        store.put("a", data)
+        store.download("a", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == data
+
+
+@pytest.mark.s3
 def test_an_object_replaced_during_a_download_is_not_mixed(
     settings: minio.S3Settings, faulty: proxy.FaultyProxy, tmp_path: Path
 ) -> None:
     old, new = random.Random(1).randbytes(3 * MIB), random.Random(2).randbytes(3 * MIB)
-    with closing_store(settings, endpoint=faulty.address) as store, closing_store(settings) as other:
+    with s3_store(settings, endpoint=faulty.address) as store, s3_store(settings) as other:
         other.put("a", old)
         faulty.on_fault = lambda: other.put("a", new)
         faulty.faults.append(proxy.Fault(kind="cut", method="GET", after=2 * MIB))
@@ -546,7 +572,7 @@ def test_a_part_that_fails_does_not_fail_a_large_upload(
     (tmp_path / "source").write_bytes(data)
     faulty.faults.extend([proxy.Fault(kind="status", method="PUT"), proxy.Fault(kind="lost", method="PUT")])
     faulty.faults.append(proxy.Fault(kind="status", method="POST", status=500, code="InternalError"))
-    with closing_store(settings, endpoint=faulty.address) as store:
+    with s3_store(settings, endpoint=faulty.address) as store:
         store.upload("large", tmp_path / "source")
         store.download("large", tmp_path / "target")
     assert (tmp_path / "target").read_bytes() == data
@@ -569,7 +595,7 @@ def test_a_wrong_setting_is_reported_at_once_with_its_fix(
 ) -> None:
     faulty.faults.append(proxy.Fault(kind="status", status=status, code=code))
     with (
-        closing_store(settings, endpoint=faulty.address) as store,
+        s3_store(settings, endpoint=faulty.address) as store,
         pytest.raises(ports.BadParametersError, match=f"{code}.*{advice}"),
     ):
         store.get("a")
@@ -583,7 +609,7 @@ def test_an_address_that_is_no_s3_server_is_a_wrong_setting(
     html = (("Content-Type", "text/html"),)
     faulty.faults.append(proxy.Fault(kind="status", status=404, headers=html))
     with (
-        closing_store(settings, endpoint=faulty.address) as store,
+        s3_store(settings, endpoint=faulty.address) as store,
         pytest.raises(ports.BadParametersError, match="check that the address is an S3 server's"),
     ):
         store.get("a")

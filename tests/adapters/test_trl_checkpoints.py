@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from scalequest_jobs import ports
+from scalequest_jobs.engines import trl_callbacks
 from tiny_llama import EXAMPLES, make_model, settings, sft_examples, sft_job, train, weights
 
 pytestmark = pytest.mark.engine
@@ -30,8 +31,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["sft", "sft-adapters", "dpo", "regression-accumulated"],
 )
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    objective: ports.Objective, changes: dict[str, Any], model: Path, tmp_path: Path
+    objective: ports.Objective,
+    changes: dict[str, Any],
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(trl_callbacks, "_LOGS", 2)
     whole = sft_job(
         model,
         tmp_path / "whole",
@@ -56,11 +62,9 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "resumed")
     for name, value in first.items():
         torch.testing.assert_close(value, second[name])
-    assert [line["step"] for line in resumed.history] == list(range(1, 13))
+    assert [line["step"] for line in expected.history] == [1, 6, 12]
+    assert [line["step"] for line in resumed.history] == [1, 6, 8, 12]
     assert resumed.metrics["train_loss"] == pytest.approx(expected.metrics["train_loss"])
-    assert [line["loss"] for line in resumed.history] == pytest.approx(
-        [line["loss"] for line in expected.history]
-    )
 
 
 def test_a_checkpoint_of_other_examples_is_refused(model: Path, tmp_path: Path) -> None:

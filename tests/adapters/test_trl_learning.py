@@ -183,6 +183,32 @@ def test_preference_pairs_reach_the_loss_with_exactly_their_tokens(
     assert sorted(seen) == sorted(([*prompt, *side], list(side)) for prompt, side in sides)
 
 
+def test_packing_cuts_and_loses_no_example(model: Path, tmp_path: Path) -> None:
+    from scalequest_jobs.engines import trl_callbacks, trl_devices, trl_models, trl_objectives
+
+    examples = sft_examples(64)
+    job = sft_job(model, tmp_path / "out", examples=examples, settings=settings(packing=True))
+    made = trl_objectives.make(
+        job,
+        trl_models.describe(model),
+        trl_devices.find(),
+        tmp_path,
+        trl_callbacks.Conductor(job, tmp_path, {}),
+    )
+
+    packed = []
+    for row in made.train_dataset:
+        ids, labels = iter(row["input_ids"]), iter(row["labels"])
+        packed += [
+            ([next(ids) for _ in range(n)], [next(labels) for _ in range(n)]) for n in row["seq_lengths"]
+        ]
+    assert len(made.train_dataset) < len(examples) / 2
+    assert sorted(packed) == sorted(
+        ([*one.prompt_ids, *one.completion_ids], [-100] * len(one.prompt_ids) + list(one.completion_ids))
+        for one in examples
+    )
+
+
 @pytest.mark.parametrize("objective", [ports.Objective.SFT, ports.Objective.REGRESSION])
 def test_accumulation_gives_the_same_weights_as_one_large_batch(
     objective: ports.Objective, model: Path, tmp_path: Path
@@ -201,6 +227,9 @@ def test_accumulation_gives_the_same_weights_as_one_large_batch(
         results.append(train(job))
 
     assert results[0].steps == results[1].steps == 4
+    for whole, split in zip(results[0].history, results[1].history, strict=True):
+        assert split["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+        assert split["grad_norm"] == pytest.approx(whole["grad_norm"], rel=1e-2)
     first, second = weights(tmp_path / "out-8"), weights(tmp_path / "out-2")
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], rtol=1e-3, atol=1e-4)
@@ -210,8 +239,12 @@ def test_padding_with_the_stop_token_changes_nothing_for_a_language_model(
     model: Path, tmp_path: Path
 ) -> None:
     same_pad = with_stop_token_as_padding(model, tmp_path / "same-pad")
-    train(sft_job(model, tmp_path / "own"))
-    train(sft_job(same_pad, tmp_path / "shared"))
+    turns = tuple(
+        ports.SftExample(prompt_ids=(BOS, 5, EOS, *one.prompt_ids), completion_ids=one.completion_ids)
+        for one in sft_examples(32)
+    )
+    train(sft_job(model, tmp_path / "own", examples=turns))
+    train(sft_job(same_pad, tmp_path / "shared", examples=turns))
 
     own, shared = weights(tmp_path / "own"), weights(tmp_path / "shared")
     assert all(torch.equal(value, shared[name]) for name, value in own.items())

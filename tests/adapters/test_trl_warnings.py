@@ -38,7 +38,7 @@ SAID = (
     ("Updated tokens: {'eos_token_id': 2}.", "Updated tokens: {", "transformers.trainer_utils"),
     (
         "because pad token is same as eos token.",
-        "pad token is same as eos token",
+        "is same as eos token",
         "transformers.generation.utils",
     ),
     (
@@ -110,21 +110,23 @@ def test_one_of_several_stop_tokens_is_enough(tmp_path: Path) -> None:
 
 def merge(folder: Path) -> None:
     """Let TRL tokenise text itself, whose first completion token joins the prompt's last."""
-    with trl_warnings.watch():
-        trl.SFTTrainer(
-            model=transformers.AutoModelForCausalLM.from_pretrained(folder),
-            args=trl.SFTConfig(str(folder / "unused"), use_cpu=True, report_to="none"),
-            train_dataset=datasets.Dataset.from_dict({"prompt": ["w3 w5"], "completion": ["0 w6"]}),
-            processing_class=make_tokenizer(),
-        )
+    trl.SFTTrainer(
+        model=transformers.AutoModelForCausalLM.from_pretrained(folder),
+        args=trl.SFTConfig(str(folder / "unused"), use_cpu=True, report_to="none"),
+        train_dataset=datasets.Dataset.from_dict({"prompt": ["w3 w5"], "completion": ["0 w6"]}),
+        processing_class=make_tokenizer(),
+    )
 
 
-def test_tokens_that_merge_across_the_prompt_are_refused_every_time(tmp_path: Path) -> None:
+def test_tokens_that_merge_across_the_prompt_are_refused_though_the_library_says_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "1")  # the library reports its use otherwise
     folder = make_model(tmp_path / "model")
+    merge(folder)
 
-    for _ in range(2):  # the library says it once a process
-        with pytest.raises(ports.BadInputError, match="tokens merged across the end of the prompt"):
-            merge(folder)
+    with pytest.raises(ports.BadInputError, match="tokens merged across the end"), trl_warnings.watch():
+        merge(folder)
 
 
 def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:

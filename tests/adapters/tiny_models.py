@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 BOS, EOS, END, START = "<s>", "<|endoftext|>", "<|im_end|>", "<|im_start|>"
-POSITIONS = 128
+POSITIONS = 512
+"""Enough for prompts that span several blocks of a prefix cache, 128 tokens each on a CPU."""
+
 _TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "
     "'<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"

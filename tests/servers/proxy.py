@@ -22,9 +22,10 @@ class Fault:
     status: answered with it. reset, cut: the answer's body breaks off after `after` bytes, with a
     TCP reset or an ordinary close.
     corrupt: one bit of the request's body is flipped. lost: it is passed on, and the answer thrown away.
+    whole: the last whole answer, instead of the range that was asked for. `on_fault` of the proxy is called before a fault is felt.
     """
 
-    kind: Literal["status", "reset", "cut", "corrupt", "lost"]
+    kind: Literal["status", "reset", "cut", "corrupt", "lost", "whole"]
     status: int = 503
     code: str = "SlowDown"
     after: int = 0
@@ -39,6 +40,7 @@ class FaultyProxy(loopback.LoopbackServer):
         super().__init__(_Proxy)
         self.target = urllib.parse.urlsplit(target).netloc
         self.faults: deque[Fault] = deque()
+        self.last_whole: tuple[dict[str, str], bytes] = ({}, b"")
         self.seen: list[tuple[str, str]] = []
         self.on_fault: Callable[[], object] = lambda: None
         self._guard_faults = threading.Lock()
@@ -75,6 +77,7 @@ class _Proxy(loopback.Handler):
         fault = self.server.next_fault(self.command, self.path)
         body = self.body()
         if fault and fault.kind == "status":
+            self.server.on_fault()
             text = f"<Error><Code>{fault.code}</Code><Message>by the proxy</Message></Error>"
             self.answer(fault.status, text.encode(), XML | dict(fault.headers))
             return
@@ -84,6 +87,10 @@ class _Proxy(loopback.Handler):
         if fault and fault.kind == "lost":
             self.reset()
             return
+        if status == 200:
+            self.server.last_whole = (headers, answer)
+        if fault and fault.kind == "whole":
+            status, (headers, answer) = 200, self.server.last_whole
         self._reply(status, headers, answer, fault)
 
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - as above

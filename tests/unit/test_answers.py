@@ -1,5 +1,6 @@
 """When two final answers to a mathematics problem are the same."""
 
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from scalequest_jobs import ports
 from scalequest_jobs.domains import answers, boxed, exact, normal_form, symbolic, units
 
@@ -202,6 +204,29 @@ def test_a_text_full_of_open_boxes_is_read_in_one_pass() -> None:
     assert time.process_time() - started < 5
 
 
+@pytest.mark.parametrize(
+    ("answer", "form"),
+    [
+        ("1{,}234", "1234"),
+        ("1, 234", "1,234"),
+        ("(1,234)", "(1,234)"),
+        (r"\{1,234\}", r"\{1,234\}"),
+        ("$ 3.50 $", "3.5"),
+        (r"\$3.50", "3.5 dollar"),
+        ("3 1/2 cups", r"3\frac{1}{2}"),
+        ("about 5", "about 5"),
+        ("25 m^{2}", "25 m^2"),
+        ("100 km per hour", "100 km/h"),
+        (r"\frac12\text{ hours}", r"\frac{1}{2} h"),
+        ("12ab", "12ab"),
+        ("3 sin", "3 sin"),
+    ],
+)
+def test_an_answer_has_one_spelling(answer: str, form: str) -> None:
+    assert answers.normalise(answer) == form
+
+
+@settings(deadline=None)
 @given(TEXTS)
 def test_reading_and_normalising_never_raise(text: str) -> None:
     answers.extract(text)
@@ -210,6 +235,7 @@ def test_reading_and_normalising_never_raise(text: str) -> None:
     units.split(text)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_arithmetic_is_read_or_refused(text: str) -> None:
     try:
@@ -218,6 +244,7 @@ def test_arithmetic_is_read_or_refused(text: str) -> None:
         return
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_normalising_twice_changes_nothing_that_was_a_number(text: str) -> None:
     form = normal_form.of(text)
@@ -231,6 +258,7 @@ def test_comparing_never_raises_and_is_symmetric(left: str, right: str) -> None:
     assert answers.compare(left, right) == answers.compare(right, left)
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**12), 10**12), st.integers(1, 10**6))
 def test_a_fraction_equals_its_multiples_and_no_neighbour(numerator: int, denominator: int) -> None:
     fraction = rf"\frac{{{numerator}}}{{{denominator}}}"
@@ -238,6 +266,7 @@ def test_a_fraction_equals_its_multiples_and_no_neighbour(numerator: int, denomi
     assert answers.compare(fraction, f"{numerator + 1}/{denominator}") == "different"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**15))
 def test_thousands_separators_change_nothing(number: int) -> None:
     assert answers.normalise(f"{number:,}") == str(number)
@@ -248,6 +277,7 @@ def test_arithmetic_is_exact_where_floats_are_not() -> None:
     assert exact.value(r"-3\frac{1}{2}") == exact.value("-7/2")
     assert exact.value("2^{3^2}") == 512
     assert exact.value("x+1") is None
+    assert exact.value(r"5\frac{3}{2}") is None
     assert exact.value("1/0") is None
     assert exact.value("(" * 100 + "1" + ")" * 100) is None
     with pytest.raises(exact.TooLargeError):
@@ -262,7 +292,7 @@ def checker() -> Iterator[symbolic.Checker]:
 
 
 def test_a_comparison_that_never_ends_is_killed_and_the_next_one_works(checker: symbolic.Checker) -> None:
-    assert checker.compare("2003^{2002^{2001}}", "x") == "undecided"
+    assert checker.compare("100000000!", "5") == "undecided"
     assert checker.compare("a+b", "b+a") == "equal"
 
 
@@ -271,17 +301,17 @@ def test_a_closed_checker_starts_again_when_it_is_asked(checker: symbolic.Checke
     assert checker.compare("a+b", "b+a") == "equal"
 
 
-def test_a_worker_that_cannot_start_is_reported_and_not_taken_for_undecided(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    broken = symbolic.Checker()
-    monkeypatch.setattr(symbolic, "_decide", _gone)
+def test_a_worker_that_was_killed_while_idle_is_replaced(checker: symbolic.Checker) -> None:
+    assert checker.compare("a+b", "b+a") == "equal"
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    assert checker.compare("a+b", "b+a") == "equal"
+
+
+def test_a_broken_worker_is_reported_and_not_taken_for_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(symbolic, "_decide", max)
     with pytest.raises(ports.TryAgainError, match="expected math-verify"):
-        broken.compare("a", "b")
-
-
-def _gone(left: str, right: str) -> str:
-    return "undecided"
+        symbolic.Checker().compare("a", "b")
 
 
 def test_the_worker_ends_with_the_process_that_started_it(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_preference_training_that_narrows_operands_is_flagged_by_name() -> None:
     assert len(named) == 1
     assert "in the stage before" in named[0]
     assert gate.from_before is not None
-    assert gate.from_before.numbers > 5 * gate.from_before.numbers_noise
+    assert gate.from_before.numbers > gates.NOISE_FACTOR * gate.from_before.numbers_noise
     assert gate.from_before.words < gates.MIN_WORD_DRIFT
 
 

@@ -139,6 +139,8 @@ def _unwrapped(text: str) -> str:
     """Strip spaces, emphasis and whole pairs of quotes from around a text."""
     text = text.strip(_WRAPPING)
     for opening, closing in _QUOTES:
-        if len(text) > 1 and text.startswith(opening) and text.endswith(closing):
-            text = text[1:-1].strip(_WRAPPING)
+        inside = text[1:-1]
+        is_pair = len(text) > 1 and text.startswith(opening) and text.endswith(closing)
+        if is_pair and opening not in inside and closing not in inside:
+            text = inside.strip(_WRAPPING)
     return text.strip("\"'\u201c\u201d") if not re.search(r"[^\W_]", text) else text

@@ -8,11 +8,12 @@ MAXIMUM_DEPTH = 24
 # About 5,000 decimal digits: more than any answer, and microseconds to compute.
 MAXIMUM_BITS = 16384
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _TIMES = re.compile(r"\*|\\cdot(?![A-Za-z])|\\times(?![A-Za-z])")
 _DIVIDED = re.compile(r"/|\\div(?![A-Za-z])|:")
 _SPACE = re.compile(r"\s*")
-_ALLOWED = re.compile(r"(?:[\d\s.+\-*/:^(){}]|\\frac|\\cdot|\\times|\\div)+")
+_ALLOWED = re.compile(r"(?:[0-9\s.+\-*/:^(){}]|\\frac|\\cdot|\\times|\\div)+")
 
 
 class TooLargeError(ValueError):
@@ -32,6 +33,8 @@ def value(text: str) -> Fraction | None:
     Raises:
         TooLargeError: a power has more than `MAXIMUM_BITS` bits.
     """
+    if _PLAIN.fullmatch(text) and len(text) <= MAXIMUM_LENGTH:
+        return Fraction(text)
     if len(text) > MAXIMUM_LENGTH or not _ALLOWED.fullmatch(text):
         return None
     reader = _Reader(text)

@@ -62,7 +62,6 @@ _TYPESETTING = _rules(
     (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
     (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
     (r"\\sqrt\s*(\d)(?!\d)", r"\\sqrt{\1}"),
-    (r"(?<![\d./])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d/])", r"\1\\frac{\2}{\3}"),
 )
 _MARKS = _rules(
     (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree", " degrees"),
@@ -72,6 +71,8 @@ _MARKS = _rules(
     (r"\\euro", " euros"),
     (r"(dollars|euros|percent)(?:\s+\1)+$", r"\1"),
 )
+_TYPESET = re.compile(r"[\\~]|\{,\}")
+_MARKED = re.compile(r"[\\%$]|USD|dollars|euros|percent")
 _NUMBERS = _rules(
     (r"(?<![\d.,(\[])(?<!\\\{)(\d{1,3})((?:,\d{3})+)(?![\d,])", ""),
     (r"(?<![\d.])(\d{1,3})((?: \d{3})+)(?![\d ])", ""),
@@ -79,6 +80,7 @@ _NUMBERS = _rules(
     (r"(\d)\.0+(?!\d)", r"\1"),
     (r"(\.\d*?[1-9])0+(?!\d)", r"\1"),
 )
+_MIXED_NUMBER = re.compile(r"(?<![\d./])(\d+) (\d+) ?/ ?(\d+)(?![\d/])")
 _SPACES = _rules(
     (r"\s+", " "),
     (r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])", ""),
@@ -106,9 +108,10 @@ def of(answer: str) -> Form:
 @functools.lru_cache(maxsize=16384)
 def _of(answer: str) -> Form:
     text = _undelimited(answer.translate(_CHARACTERS).strip())
-    text = _apply(_TYPESETTING, text).strip()
-    text = _undelimited(text)
-    text = _apply(_MARKS, text).strip()
+    if _TYPESET.search(text):
+        text = _undelimited(_apply(_TYPESETTING, text).strip())
+    if _MARKED.search(text):
+        text = _apply(_MARKS, text).strip()
     text, unit = units.split(_apply(_SPACES[:1], text).strip())
     text = _apply(_SPACES, _numbers(_LIST_WORD.sub(",", text))).strip()
     text = _SHORT_GROUP.sub(r"\1", text)
@@ -126,6 +129,7 @@ def _apply(rules: tuple[tuple[re.Pattern[str], str], ...], text: str) -> str:
 
 
 def _numbers(text: str) -> str:
+    text = _MIXED_NUMBER.sub(r"\1\\frac{\2}{\3}", text)
     for pattern, _ in _NUMBERS[:2]:
         text = pattern.sub(lambda found: found[1] + re.sub(r"[, ]", "", found[2]), text)
     return _apply(_NUMBERS[2:], text)

@@ -52,6 +52,17 @@ class Checker:
         Raises:
             TryAgainError: the worker process cannot be started.
         """
+        try:
+            return self._ask(left, right)
+        except RuntimeError:
+            # Somebody killed the idle worker (memory pressure does), which breaks the pool for good.
+            self.close()
+        try:
+            return self._ask(left, right)
+        except RuntimeError as error:
+            raise _not_working(str(error)) from error
+
+    def _ask(self, left: str, right: str) -> Decision:
         task = self._started().schedule(_decide, args=sorted((left, right)), timeout=self._timeout_seconds)
         try:
             decision: Decision = task.result(timeout=_START_SECONDS)
@@ -87,16 +98,20 @@ def _new_pool(workers: int) -> pebble.ProcessPool:
     )
     try:
         decision = pool.schedule(_decide, args=["x+1", "1+x"]).result(timeout=_START_SECONDS)
-    except (futures.TimeoutError, pebble.ProcessExpired) as error:
+    except (futures.TimeoutError, futures.BrokenExecutor, pebble.ProcessExpired) as error:
         decision = f"{type(error).__name__}: {error}"
     if decision != "equal":
         pool.stop()
         pool.join()
-        raise ports.TryAgainError(
-            f"the worker process that compares answers does not work ({decision}): expected math-verify "
-            f"to be importable and {_MEMORY_BYTES // 2**30} GiB of address space; see the worker's log"
-        )
+        raise _not_working(decision)
     return pool
+
+
+def _not_working(seen: str) -> ports.TryAgainError:
+    return ports.TryAgainError(
+        f"the worker process that compares answers does not work ({seen}): expected math-verify to be "
+        f"importable and {_MEMORY_BYTES // 2**30} GiB of address space; the worker's error output says more"
+    )
 
 
 @functools.lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from scalequest_jobs import ports
+from scalequest_jobs import ports, retry
 
 REFUSED: Final = frozenset({400, 413, 422})
 """This one request cannot be answered: too long, filtered, not understood."""
@@ -69,7 +69,7 @@ def lasting_problem(status: int, body: bytes) -> str:
         return "check the key and that it may use the model"
     if 300 <= status < 400:
         return "redirects are not followed: give the address that it redirects to"
-    if 400 <= status < 500 and status not in REFUSED:
+    if 400 <= status < 500 and status not in REFUSED | retry.TRANSIENT_STATUSES:
         return "check that the url is the base address of an OpenAI-compatible API, ending in /v1"
     return ""
 

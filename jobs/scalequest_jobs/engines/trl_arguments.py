@@ -61,6 +61,7 @@ def make(job: ports.TrainingJob, device: trl_devices.Device, checkpoints: Path) 
         "use_cpu": not on_gpu,
         "gradient_checkpointing": on_gpu,
         "dataloader_pin_memory": on_gpu,
+        "ddp_find_unused_parameters": False,
         "prediction_loss_only": True,
         "logging_strategy": "no",
         "logging_nan_inf_filter": False,

@@ -101,7 +101,7 @@ def make(
         "processing_class": described.tokenizer,
         "callbacks": [callback],
     }
-    trainer = _make(job, arguments, parts, pad_id)
+    trainer = _make(job, arguments, parts, pad_id, device.processes)
     trainer.remove_callback(transformers.PrinterCallback)
     if job.objective in trl_models.HEADS:
         # With a tokenizer at hand the libraries set the model's padding token to the tokenizer's, here
@@ -111,19 +111,14 @@ def make(
     return trainer
 
 
-def _make(job: ports.TrainingJob, arguments: dict[str, Any], parts: dict[str, Any], pad_id: int) -> Any:
+def _make(
+    job: ports.TrainingJob, arguments: dict[str, Any], parts: dict[str, Any], pad_id: int, processes: int
+) -> Any:
     match job.objective:
         case ports.Objective.SFT:
             return _make_sft(job, arguments, parts, pad_id)
         case ports.Objective.DPO:
-            return DpoTrainer(
-                args=trl.DPOConfig(
-                    **arguments, max_length=None, beta=job.settings.beta, precompute_ref_log_probs=True
-                ),
-                data_collator=trl.trainer.dpo_trainer.DataCollatorForPreference(pad_token_id=pad_id),
-                peft_config=_adapters(job),
-                **parts,
-            )
+            return _make_dpo(job, arguments, parts, pad_id, processes)
         case ports.Objective.REWARD:
             return RewardTrainer(
                 args=trl.RewardConfig(**arguments, max_length=None),
@@ -151,6 +146,24 @@ def _make_sft(job: ports.TrainingJob, arguments: dict[str, Any], parts: dict[str
             completion_only_loss=False,  # the labels say it already
         ),
         data_collator=None if packing else collator,
+        peft_config=_adapters(job),
+        **parts,
+    )
+
+
+def _make_dpo(
+    job: ports.TrainingJob, arguments: dict[str, Any], parts: dict[str, Any], pad_id: int, processes: int
+) -> Any:
+    """Return the trainer; the reference's scores are computed beforehand, so that its weights can go.
+
+    Not with several processes: the library leaves the scores in a file that only the first one finds,
+    so there every process keeps the reference.
+    """
+    return DpoTrainer(
+        args=trl.DPOConfig(
+            **arguments, max_length=None, beta=job.settings.beta, precompute_ref_log_probs=processes == 1
+        ),
+        data_collator=trl.trainer.dpo_trainer.DataCollatorForPreference(pad_token_id=pad_id),
         peft_config=_adapters(job),
         **parts,
     )

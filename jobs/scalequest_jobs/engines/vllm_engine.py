@@ -117,7 +117,20 @@ def _prepare_process() -> bool:
         cpu = bool(current_platform.is_cpu())
     if cpu:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        _use_one_core()
     return cpu
+
+
+def _use_one_core() -> None:
+    """Run on one thread unless OMP_NUM_THREADS says otherwise.
+
+    A pod's threads would be counted from its node's cores, not from its CPU limit, and OpenMP's spin: two
+    threads on two cores that something else uses too were measured at a tenth of one thread's speed.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 def _start(model: Path, settings: ports.EngineSettings, runner: str, *, max_length: int, cpu: bool) -> Any:

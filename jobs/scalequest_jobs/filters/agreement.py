@@ -68,10 +68,10 @@ def majority(labels: Sequence[int | None]) -> Agreement:
     """
     sizes = _sizes(labels)
     largest = max(sizes.values(), default=0)
-    winners = [label for label in sorted(sizes) if sizes[label] == largest]
+    winners = [label for label in sizes if sizes[label] == largest]
     return Agreement(
         labels=tuple(labels),
-        index=winners[0] if winners else None,
+        index=labels.index(winners[0]) if winners else None,
         agreeing=largest,
         candidates=len(labels),
         tied=len(winners) > 1,
@@ -140,6 +140,7 @@ def judge(found: Agreement, *, minimum_share: float = 0.0) -> verdict.Verdict:
 
 
 def _sizes(labels: Sequence[int | None]) -> dict[int, int]:
+    """Return the size of each cluster, in the order of their first members."""
     sizes: dict[int, int] = {}
     for label in labels:
         if label is not None:

@@ -140,8 +140,8 @@ def _judge_content(text: str) -> verdict.Verdict | None:
 def _asking_items(text: str) -> int:
     """Return how many items of a list ask something; choices and given facts do not."""
     starts = [match.span() for match in _ITEM.finditer(text)]
-    ends = [start for start, _ in starts[1:]] + [len(text)]
-    items = [text[begin:end].strip() for (_, begin), end in zip(starts, ends, strict=True)]
+    ends = [*(start for start, _ in starts[1:]), len(text)]
+    items = [text[begin:end].strip() for (_, begin), end in zip(starts, ends, strict=False)]
     # The last item runs on to the end of the text and may carry the one question of all items.
     asking = [bool(_ASKING.match(item)) or "?" in item.split("\n", maxsplit=1)[0] for item in items]
     return sum(asking)

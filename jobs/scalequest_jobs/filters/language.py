@@ -1,5 +1,6 @@
 """Is a question written in a wanted language?"""
 
+import copy
 import functools
 import re
 import unicodedata
@@ -135,16 +136,24 @@ def _script(character: str) -> str | None:
 
 @functools.lru_cache(maxsize=8)
 def _identifier(keep: frozenset[str]) -> Any:
-    """Load the model once for each set of wanted languages (about one second)."""
-    from py3langid import langid
-
+    """Return the identifier that chooses among the wanted languages and the likely others."""
     if not keep:
         raise ValueError("no language to keep: expected at least one ISO 639-1 code, such as 'en'")
-    identifier = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
-    unknown = keep.difference(identifier.labels)
+    model = _model()
+    unknown = keep.difference(model.labels)
     if unknown:
         raise ValueError(
-            f"unknown language codes {sorted(unknown)}: expected ISO 639-1 codes among {sorted(identifier.labels)}"
+            f"unknown language codes {sorted(unknown)}: expected ISO 639-1 codes among {sorted(model.labels)}"
         )
+    # Restricting replaces a copy's arrays and leaves the loaded ones alone.
+    identifier = copy.copy(model)
     identifier.set_languages(sorted(_CANDIDATES | keep))
     return identifier
+
+
+@functools.lru_cache(maxsize=1)
+def _model() -> Any:
+    """Load the model, once for the process (about one second)."""
+    from py3langid import langid
+
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)

@@ -10,7 +10,7 @@ REASONS = frozenset({"aborted", "truncated", "unparsed", "unsolvable"})
 
 # "yes or no" quotes the task; it concludes nothing.
 _BOTH = re.compile(r"\byes[*_\"']{0,3}\s{0,2}(?:/|or|and)\s{0,2}[*_\"']{0,3}no\b", re.IGNORECASE)
-_WORD = re.compile(r"(?<![^\W_])(?<![-'\u2019])(yes|no)(?![^\W_])(?![-'\u2019][^\W_])", re.IGNORECASE)
+_WORD = re.compile(r"(?<![^\W_])(?<![^\W_][-'\u2019])(yes|no)(?![^\W_])(?![-'\u2019][^\W_])", re.IGNORECASE)
 # A "no" that belongs to the next word is a determiner ("no contradiction") or a number ("No. 5").
 _DETERMINER = re.compile(r"(?:\.?[ \t]*#?\d|[ \t]+[^\W\d_])")
 _NEW_CLAUSE = re.compile(r"[ \t]+(?:it|the|this|that|these|because|since|as|we|you|there)\b", re.IGNORECASE)

@@ -1,7 +1,6 @@
 """The loop of a local run: start what is ready, commit what is done, retry what may recover."""
 
 import logging
-import queue
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
@@ -76,28 +75,34 @@ class Scheduler:
             StageError: a stage failed for good, or the run was stopped.
         """
         self._monitor.planned([node.name for node in self._graph.nodes])
-        error: ports.StageError | None = None
-        while True:
-            if error is None and not self._stopping:
-                error = self._start_ready()
-            if not self._futures:
-                break
-            done, _ = wait(self._futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            self._pass_on_progress()
-            for future in done:
-                error = self._collect(future) or error
+        try:
+            error = self._work()
+        except BaseException:
+            # A defect: waiting for the other workers would hide it for as long as they work.
+            self._pool.kill()
+            raise
         if error is not None:
             raise error
         if self._stopping:
             raise ports.StoppedError("stopped as asked; run the same command again to go on")
         return self._finished
 
-    def _pass_on_progress(self) -> None:
+    def _work(self) -> ports.StageError | None:
+        """Start and collect stages until nothing is left to do; return what made a stage fail for good."""
+        error: ports.StageError | None = None
         while True:
-            try:
-                self._monitor.progressed(self._pool.progress.get_nowait())
-            except queue.Empty:
-                return
+            if error is None and not self._stopping:
+                error = self._start_ready()
+            if not self._futures:
+                return error
+            done, _ = wait(self._futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            self._pass_on_progress()
+            for future in done:
+                error = self._collect(future) or error
+
+    def _pass_on_progress(self) -> None:
+        for progress in self._pool.progress.read_changed():
+            self._monitor.progressed(progress)
 
     def _start_ready(self) -> ports.StageError | None:
         """Start every node that can start; cached ones finish at once and may make others ready."""

@@ -4,11 +4,11 @@ import logging
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Final
@@ -45,10 +45,35 @@ class StoreAddress:
 EnginesFactory = Callable[[Order], ports.Engines]
 
 
+class ProgressFolder:
+    """Progress records as small files, one a shard: nothing that a killed worker could leave locked."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: dict[Path, int] = {}
+
+    def write(self, progress: Progress) -> None:
+        """Replace a shard's record."""
+        path = self._folder / f"{progress.node}-{progress.shard}.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(progress.model_dump_json(), encoding="ascii")
+        partial.replace(path)
+
+    def read_changed(self) -> list[Progress]:
+        """Return the records that changed since the last call."""
+        changed = []
+        for path in sorted(self._folder.glob("*.json")):
+            modified = path.stat().st_mtime_ns
+            if self._seen.get(path) != modified:
+                self._seen[path] = modified
+                changed.append(Progress.model_validate_json(path.read_bytes()))
+        return changed
+
+
 class _Process:
     """What a worker process holds between tasks."""
 
-    progress: "Queue[Progress]"
+    progress: ProgressFolder
     stop: Event
     store: ports.ArtifactStore
     settings: WorkerSettings
@@ -57,7 +82,7 @@ class _Process:
 
 
 def _start(
-    progress: "Queue[Progress]",
+    progress: Path,
     stop: Event,
     store: StoreAddress,
     settings: WorkerSettings,
@@ -65,7 +90,7 @@ def _start(
 ) -> None:
     """Prepare a worker process: it stops by the event, and dies with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _Process.progress = progress
+    _Process.progress = ProgressFolder(progress)
     _Process.stop = stop
     _Process.store = store.open()
     _Process.settings = settings
@@ -93,7 +118,7 @@ def _work(order_ref: ObjectRef, shard: int) -> ArtifactRef:
             store=_Process.store,
             engines=_engines(order),
             settings=_Process.settings,
-            sinks={_Process.progress.put: PROGRESS_SECONDS},
+            sinks={_Process.progress.write: PROGRESS_SECONDS},
             stop=stop,
         )
     finally:
@@ -139,9 +164,10 @@ class WorkerPool:
         self, store: StoreAddress, settings: WorkerSettings, engines_factory: EnginesFactory
     ) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self.progress: Queue[Progress] = self._context.Queue()
+        self._folder = tempfile.TemporaryDirectory(prefix="scalequest-progress-")
         self._stop = self._context.Event()
-        self._initargs = (self.progress, self._stop, store, settings, engines_factory)
+        self._initargs = (Path(self._folder.name), self._stop, store, settings, engines_factory)
+        self.progress = ProgressFolder(Path(self._folder.name))
         self._pools: dict[str, ProcessPoolExecutor] = {}
 
     def submit(self, role: Role, order: ObjectRef, shard: int) -> "Future[ArtifactRef]":
@@ -173,4 +199,4 @@ class WorkerPool:
         """Wait for the processes to end."""
         for pool in self._pools.values():
             pool.shutdown(wait=True, cancel_futures=True)
-        self.progress.close()
+        self._folder.cleanup()

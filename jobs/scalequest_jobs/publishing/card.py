@@ -83,11 +83,20 @@ def gates_markdown(gates: dict[str, dict[str, Any]]) -> str:
     lines = ["Measured on a sample after each training stage:", ""]
     for node, gate in gates.items():
         warnings = gate.get("warnings") or []
-        figures = ", ".join(
-            f"{key.replace('_', ' ')} {value:.3g}" for key, value in gate.items() if isinstance(value, float)
-        )
-        lines.append(f"- `{node}`: {figures}" + "".join(f"\n  - warning: {warning}" for warning in warnings))
+        lines.append(f"- `{node}`: {_figures(gate)}" + "".join(f"\n  - warning: {text}" for text in warnings))
     return "\n".join([*lines, "", ""])
+
+
+def _figures(gate: dict[str, Any]) -> str:
+    rates = ("stop_rate", "self_duplicate_rate", "seed_copy_rate", "length_ratio")
+    figures = [f"{name.replace('_', ' ')} {gate[name]:.3f}" for name in rates]
+    for place in ("from_seeds", "from_before"):
+        if drift := gate.get(place):
+            figures += [
+                f"drift {place.replace('_', ' ')}: words {drift['words']:.3f} bits (noise {drift['words_noise']:.3f}), "
+                f"numbers {drift['numbers']:.3f} bits (noise {drift['numbers_noise']:.3f})"
+            ]
+    return "; ".join(figures)
 
 
 def croissant(

@@ -26,11 +26,11 @@ class FunnelRow:
 
 
 def funnel(manifests: Mapping[str, StageManifest]) -> tuple[FunnelRow, ...]:
-    """Return the stages in the order in which they began."""
-    ordered = sorted(manifests.values(), key=lambda manifest: (manifest.started, manifest.node))
+    """Return the stages, given by node, in the order in which they began."""
+    ordered = sorted(manifests.items(), key=lambda item: (item[1].started, item[0]))
     return tuple(
         FunnelRow(
-            node=manifest.node,
+            node=node,
             rows_in=manifest.counts.rows_in,
             rows_out=manifest.counts.rows_out,
             rejected=dict(sorted(manifest.counts.rejected.items(), key=lambda item: -item[1])),
@@ -39,7 +39,7 @@ def funnel(manifests: Mapping[str, StageManifest]) -> tuple[FunnelRow, ...]:
             cost_micro_usd=manifest.counts.cost_micro_usd,
             worker_seconds=round(manifest.worker_seconds, 3),
         )
-        for manifest in ordered
+        for node, manifest in ordered
     )
 
 

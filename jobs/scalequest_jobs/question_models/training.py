@@ -229,4 +229,4 @@ def _measure(
     )
     for warning in gates.warnings(measured):
         context.reporter.activity(f"gate: {warning}")
-    return {**measured.as_dict(), "warnings": gates.warnings(measured)}
+    return {**measured.to_json(), "warnings": gates.warnings(measured)}
