@@ -187,7 +187,8 @@ class _Part:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise ports.BadInputError(f"{self._entry.path}: the hub compresses it, though asked not to")
         goes_on = response.headers.get("Content-Range", "").startswith(f"bytes {self.size}-")
-        pass
+        if response.status_code != 206 or not goes_on:
+            self.start_over()
         if response.status_code == 206 and not goes_on:
             raise retry.TransientError(f"{self._entry.path}: the hub sent another range than was asked for")
 

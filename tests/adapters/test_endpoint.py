@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def by_index(replies: list[ports.ChatReply]) -> dict[int, ports.ChatReply]:
 
 
 def until_error(
-    endpoint: ports.ChatEndpoint, requests: list[ports.ChatRequest]
+    endpoint: ports.ChatEndpoint, requests: Iterable[ports.ChatRequest]
 ) -> tuple[list[ports.ChatReply], ports.StageError]:
     """Return the replies that came before the error, and the error."""
     received: list[ports.ChatReply] = []
@@ -333,6 +333,11 @@ def test_what_is_in_flight_at_a_failure_is_still_yielded(
     server.for_text["question 0"] = deque([chat.Step(kind="wait")])
     server.for_text["question 1"] = deque([chat.refusal(401)])
 
+    def requests() -> Iterator[ports.ChatRequest]:
+        yield request(0)
+        _wait_for(lambda: len(server.requests) == 1)
+        yield request(1)
+
     def open_gate() -> None:
         _wait_for(lambda: len(server.requests) == 2)
         server.gate.set()
@@ -340,7 +345,7 @@ def test_what_is_in_flight_at_a_failure_is_still_yielded(
     opener = threading.Thread(target=open_gate)
     opener.start()
     with opened(settings, concurrency=2) as client:
-        received, error = until_error(client, [request(index) for index in range(10)])
+        received, error = until_error(client, requests())
     opener.join()
     assert isinstance(error, ports.BadParametersError)
     assert [reply.index for reply in received] == [0]

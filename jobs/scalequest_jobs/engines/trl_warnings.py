@@ -125,6 +125,7 @@ def watch() -> Iterator[Watcher]:
     it. Everything else that they say goes to this module's log at INFO, and nothing to stderr.
     """
     watcher = Watcher()
+    _say_again()
     before = [_take_over(logging.getLogger(name), watcher) for name in _LOGGERS]
     try:
         with warnings.catch_warnings():

@@ -22,7 +22,7 @@ import minio.error
 import urllib3
 
 from scalequest_jobs import ports, retry, secret_files
-from scalequest_jobs.stores import atomic, files, keys, s3_connection, s3_errors
+from scalequest_jobs.stores import atomic, files, keys, s3_connection, s3_errors, s3_position
 
 Result = TypeVar("Result")
 
@@ -159,7 +159,7 @@ class MinioStore:
             return
         # Not every server's ETag is the MD5: only the content itself proves that it was damaged.
         stored = io.BytesIO()
-        self._read_on(name, stored, _Position())
+        self._read_on(name, stored, s3_position.Position())
         if stored.getvalue() != data:
             raise retry.TransientError(f"{name!r} reads back otherwise than it was written")
 
@@ -184,10 +184,10 @@ class MinioStore:
     # --- reading -----------------------------------------------------------------------------------
 
     def _fetch(self, key: str, sink: BinaryIO) -> None:
-        name, position = self._name(key), _Position()
+        name, position = self._name(key), s3_position.Position()
         self._call(key, lambda: self._read_on(name, sink, position))
 
-    def _read_on(self, name: str, sink: BinaryIO, position: "_Position") -> None:
+    def _read_on(self, name: str, sink: BinaryIO, position: s3_position.Position) -> None:
         """Read from where an earlier attempt broke off, of the same version of the object."""
         before = position.received
         try:
@@ -258,26 +258,6 @@ class MinioStore:
         if failure.is_transient:
             return retry.TransientError(failure.seen, kind="busy" if status in {429, 503} else "failed")
         return s3_errors.stage_error(failure)
-
-
-class _Position:
-    """How far a download has come, and of which version."""
-
-    def __init__(self) -> None:
-        self.received = 0
-        self.total: int | None = None
-        self.etag = ""
-
-    def begin(self, response: Any, sink: BinaryIO) -> None:
-        """Note the object's size and version; start over when the server sends it from the start."""
-        if self.received and response.status != 206:
-            sink.seek(0)
-            sink.truncate()
-            self.received = 0
-        if not self.received:
-            length = response.headers.get("content-length")
-            self.total = int(length) if length is not None else None
-            self.etag = response.headers.get("etag", "").strip('"')
 
 
 class _FileCredentials:
