@@ -34,7 +34,9 @@ def run_document(**spec: Any) -> dict[str, Any]:
             "selection": {"method": "reward", "model": "reward"},
             "prompts": {"solvability": "Yes or No: can it be solved?\n{question}"},
             "gates": {"sample": 16},
-            "compute": {"stages": {"generate-questions": {"chunkRows": 20}, "generate-responses": {"chunkRows": 10}}},
+            "compute": {
+                "stages": {"generate-questions": {"chunkRows": 20}, "generate-responses": {"chunkRows": 10}}
+            },
             **spec,
         },
     }

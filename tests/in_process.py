@@ -41,7 +41,9 @@ class Launcher:
         inputs = {name: self.done[source][0] for name, source in node.inputs.items()}
         node = pinning.pin(node, self.store, self.folder)
         identity = RunIdentity(name="test-run", namespace="default", uid="test-run-1")
-        order = launching.make_order(stage, node, self.spec, run=identity, inputs=inputs, engine_identity="fake")
+        order = launching.make_order(
+            stage, node, self.spec, run=identity, inputs=inputs, engine_identity="fake"
+        )
         if hit := launching.cached(self.store, order.fingerprint):
             self.hits.append(node.name)
             self.done[node.name] = hit

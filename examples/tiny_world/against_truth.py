@@ -18,16 +18,16 @@ def report(dataset: Path) -> str:
     lineage = json.loads((dataset / "lineage.json").read_text(encoding="utf-8"))
     nodes = {node: ArtifactRef.model_validate(ref) for node, ref in lineage.items()}
     lines = ["Against the tiny world's truth:"]
-    for node in sorted(name for name in nodes if name.startswith(("sample-pref", "generate-questions"))):
-        lines.append(f"  questions of {node:32} solvable {_solvable(_column(store, nodes[node], 'text'))}")
+    written = sorted(name for name in nodes if name.startswith(("sample-pref", "generate-questions")))
+    lines += [f"  {node:45} solvable {_solvable(_column(store, nodes[node], 'text'))}" for node in written]
     cleaned = _column(store, nodes["clean-questions"], "text")
     selected = _column(store, nodes["select-questions"], "text")
-    lines.append(f"  after format, language, duplicates: {'':9} solvable {_solvable(cleaned)}")
-    lines.append(f"  after difficulty and solvability: {'':11} solvable {_solvable(selected)}")
+    lines.append(f"  {'after format, language and duplicates':45} solvable {_solvable(cleaned)}")
+    lines.append(f"  {'after difficulty and solvability':45} solvable {_solvable(selected)}")
     candidates = _pairs(store, nodes["generate-responses"], "query", "text")
     pairs = _pairs(store, nodes["select-responses"], "query", "response")
-    lines.append(f"  candidate answers: {'':29} right {_right(candidates)}")
-    lines.append(f"  dataset: {'':39} right {_right(pairs)}")
+    lines.append(f"  {'candidate answers':45} right    {_right(candidates)}")
+    lines.append(f"  {'kept answers (the dataset)':45} right    {_right(pairs)}")
     return "\n".join(lines)
 
 

@@ -95,7 +95,7 @@ def print_reward(models: Path) -> None:
     """Print what the best of five answers by reward is worth for each writer as a solver."""
     questions = splits.held_out_questions()[NUM_PROBLEMS:]
     folder = models / "reward"
-    model = reward.new_model(folder)
+    model = reward.load(folder)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     for name in WRITERS:
         with sampling.Sampler(models / name) as responder:

@@ -80,7 +80,7 @@ REWARD_PROBLEMS = {"writer-a": 2500, "writer-b": 2000}
 REWARD_ANSWERS = 3
 REWARD_TEMPERATURE = 1.0
 REWARD_SHARE_MADE_UP = 0.5
-REWARD_SCHEDULE = training.Schedule(steps=800, batch_size=32, learning_rate=1.5e-3, seed=5)
+REWARD_SCHEDULE = training.Schedule(steps=800, batch_size=32, learning_rate=2e-3, seed=5)
 SAMPLES = "reward_samples.jsonl"
 
 

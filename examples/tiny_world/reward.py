@@ -1,5 +1,6 @@
 """The reward model: how likely a solution is right, as a raw logit at its last token."""
 
+import copy
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from transformers import LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from tiny_world import chat, grammar, language, mistakes, noise, training, truth
 
+NUM_NEW_LAYERS = 2
 _SCORING_BATCH = 128
 
 
@@ -21,9 +23,28 @@ class Sample(NamedTuple):
 
 
 def new_model(start: Path) -> LlamaForSequenceClassification:
-    """Return a reward model that starts from a saved solver, in float32."""
+    """Return a saved solver, frozen, with NUM_NEW_LAYERS untrained layers and a score on top.
+
+    A solver knows at each token which one comes next, but only in its last layer; the layers above
+    compare that with what did come. Without them a model of this size does worse than chance as a
+    chooser (measured: best of five 90 % where the first of five is right in 94 %).
+    """
+    solver = language.load(start)
+    config = copy.deepcopy(solver.config)
+    config.num_hidden_layers += NUM_NEW_LAYERS
+    config.num_labels = 1
+    model = LlamaForSequenceClassification(config)
+    model.model.load_state_dict(solver.model.state_dict(), strict=False)
+    old = [model.model.embed_tokens, *model.model.layers[:-NUM_NEW_LAYERS]]
+    for module in old:
+        module.requires_grad_(requires_grad=False)
+    return model
+
+
+def load(folder: Path) -> LlamaForSequenceClassification:
+    """Return a saved reward model in float32, ready to score."""
     model: LlamaForSequenceClassification = LlamaForSequenceClassification.from_pretrained(
-        start, num_labels=1, dtype=torch.float32, attn_implementation="eager"
+        folder, dtype=torch.float32, attn_implementation="eager"
     )
     return model
 

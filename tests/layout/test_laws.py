@@ -17,7 +17,9 @@ PACKAGES = (ROOT / "jobs" / "scalequest_jobs", ROOT / "operator" / "scalequest_o
 def test_the_root_folders_hold_one_package_and_no_loose_module(folder: str) -> None:
     """`operator/__init__.py` would shadow the standard module and break Python itself."""
     assert [path.name for path in (ROOT / folder).glob("*.py")] == []
-    packages = [path.name for path in (ROOT / folder).iterdir() if path.is_dir() and path.name.startswith("scale")]
+    packages = [
+        path.name for path in (ROOT / folder).iterdir() if path.is_dir() and path.name.startswith("scale")
+    ]
     assert packages == [f"scalequest_{folder}"]
 
 

@@ -205,7 +205,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]
 
 @pytest.mark.parametrize(("at", "after"), list(crash_points()))
 def test_a_crash_at_any_write_loses_at_most_a_chunk_and_changes_no_row(
-    folder: Path, undisturbed: list[dict[str, Any]], at: int, after: bool
+    folder: Path, undisturbed: list[dict[str, Any]], *, at: int, after: bool
 ) -> None:
     store = MemoryStore()
     first = launch(folder, CrashingStore(store, at, after=after))
@@ -260,7 +260,9 @@ def test_verify_passes_on_a_sound_dataset_and_checks_every_stage(folder: Path) -
     dataset = published(launcher, folder)
     checks = list(verify.verify(dataset, launcher.store, launcher.done["publish-dataset"][0]))
     assert [check for check in checks if not check.ok] == []
-    assert {check.subject.removeprefix("manifest ") for check in checks} >= set(manifests) - {"publish-dataset"}
+    assert {check.subject.removeprefix("manifest ") for check in checks} >= set(manifests) - {
+        "publish-dataset"
+    }
     assert sum(check.subject.startswith("rows into") for check in checks) >= 8
 
 

@@ -53,6 +53,7 @@ class StageContext(Generic[P]):
     stop: threading.Event = field(default_factory=threading.Event)
     engine: dict[str, str] = field(default_factory=dict)
     chunks: tuple[Chunk, ...] = ()
+    adopted: Counts = NO_COUNTS
 
     # --- inputs
 
@@ -99,8 +100,8 @@ class StageContext(Generic[P]):
         `fan_out` is how many units each row counts for: the samples asked of it.
         """
         self.chunks = plan_chunks(total, self.order.chunk_rows, self.shard, self.order.shards)
-        adopted = sum((receipt.counts for receipt in self.log.adopt(self.chunks)), NO_COUNTS)
-        self.reporter.begin(fan_out * sum(len(chunk) for chunk in self.chunks), adopted)
+        self.adopted = sum((receipt.counts for receipt in self.log.adopt(self.chunks)), NO_COUNTS)
+        self.reporter.begin(fan_out * sum(len(chunk) for chunk in self.chunks), self.adopted)
 
     def pending(self) -> Iterator[Chunk]:
         """Yield the chunks that are left to do.

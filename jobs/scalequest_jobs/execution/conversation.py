@@ -55,8 +55,19 @@ def as_reply(completion: ports.Completion) -> ports.ChatReply:
     )
 
 
-def endpoint_settings(endpoint: Endpoint, api_key_file: Path | None) -> ports.EndpointSettings:
-    """Return the client's settings; prices become integer micro-USD, rounded up."""
+def endpoint_settings(endpoint: Endpoint, api_key_file: Path | None, *, spent: int) -> ports.EndpointSettings:
+    """Return the client's settings; prices become integer micro-USD, rounded up.
+
+    `spent` is what earlier attempts of the stage cost, in micro-USD: the limit is for all of them.
+
+    Raises:
+        SpendLimitError: nothing is left of the limit.
+    """
+    limit = math.ceil(endpoint.max_cost_usd * _MICRO)
+    if limit and spent >= limit:
+        raise ports.SpendLimitError(
+            f"{spent / _MICRO:.2f} USD of maxCostUsd {endpoint.max_cost_usd:g} are spent; raise it to go on"
+        )
     return ports.EndpointSettings(
         url=endpoint.url,
         model=endpoint.model,
@@ -66,5 +77,5 @@ def endpoint_settings(endpoint: Endpoint, api_key_file: Path | None) -> ports.En
         requests_per_minute=endpoint.requests_per_minute,
         prompt_micro_usd_per_million=math.ceil(endpoint.prompt_usd_per_million * _MICRO),
         completion_micro_usd_per_million=math.ceil(endpoint.completion_usd_per_million * _MICRO),
-        spend_limit_micro_usd=math.ceil(endpoint.max_cost_usd * _MICRO),
+        spend_limit_micro_usd=limit - spent if limit else 0,
     )

@@ -39,6 +39,10 @@ class Reporter:
         logger.info("%s: %s", self._progress.node, text)
         self._update(force=True, activity=text)
 
+    def fetched(self, text: str) -> None:
+        """Say how far a download is; unlike `activity` this comes often and is not logged."""
+        self._update(activity=text)
+
     def begin(self, total: int, adopted: Counts) -> None:
         """Set the rows to do and those that earlier attempts did."""
         self._update(

@@ -72,6 +72,13 @@ def question_id(text: str) -> str:
     return hashlib.sha256(normalise(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def algorithm() -> str:
+    """Return the name and version of the MinHash in use: part of the identity of what it clusters."""
+    import rensa
+
+    return f"rensa-{rensa.RMinHash.ALGORITHM_VERSION}"
+
+
 def judge_exact(question_ids: Sequence[str], sample_ids: Sequence[str]) -> list[verdict.Verdict]:
     """Keep one row of each question: the one with the smallest sample id, in any order of rows.
 

@@ -92,10 +92,9 @@ def _figures(gate: dict[str, Any]) -> str:
     figures = [f"{name.replace('_', ' ')} {gate[name]:.3f}" for name in rates]
     for place in ("from_seeds", "from_before"):
         if drift := gate.get(place):
-            figures += [
-                f"drift {place.replace('_', ' ')}: words {drift['words']:.3f} bits (noise {drift['words_noise']:.3f}), "
-                f"numbers {drift['numbers']:.3f} bits (noise {drift['numbers_noise']:.3f})"
-            ]
+            words = f"words {drift['words']:.3f} bits (noise {drift['words_noise']:.3f})"
+            numbers = f"numbers {drift['numbers']:.3f} bits (noise {drift['numbers_noise']:.3f})"
+            figures.append(f"drift {place.replace('_', ' ')}: {words}, {numbers}")
     return "; ".join(figures)
 
 

@@ -27,6 +27,7 @@ class CleanParameters(Parameters):
     language: LanguageFilter
     duplicates: DuplicateFilter | None
     contamination_ngram: int
+    minhash: str
 
 
 def nodes(spec: Spec) -> tuple[Node, ...]:
@@ -37,6 +38,9 @@ def nodes(spec: Spec) -> tuple[Node, ...]:
         language=filters.language,
         duplicates=filters.duplicates,
         contamination_ngram=filters.contamination.ngram,
+        minhash=duplicates.algorithm()
+        if filters.duplicates and filters.duplicates.method == "minhash"
+        else "",
     )
     raw = {f"raw:{g.name}": node_name(generate_questions.NAME, g.name) for g in spec.generators}
     benchmarks = {

@@ -1,5 +1,6 @@
 """Bring a model into the run: its safetensors, JSON and tokenizer files, each with its digest."""
 
+import tempfile
 from pathlib import Path
 from typing import ClassVar
 
@@ -75,8 +76,15 @@ def _from_hub(context: StageContext[FetchParameters]) -> dict[str, Path]:
         token_file=settings.hub_token_file,
     )
     folder = context.scratch / "model"
-    files = hub.fetch(source, folder)
+    files = hub.fetch(source, folder, on_progress=lambda progress: _report(context, progress))
     return {file.path: folder / file.path for file in files}
+
+
+def _report(context: StageContext[FetchParameters], progress: hub.HubProgress) -> None:
+    context.reporter.fetched(
+        f"fetched {progress.files} of {progress.total_files} files, "
+        f"{progress.size / 1e6:,.0f} of {progress.total_size / 1e6:,.0f} MB"
+    )
 
 
 def source_objects(
@@ -105,14 +113,16 @@ def _folder_objects(folder: Path) -> dict[str, ObjectRef]:
 def _stored_objects(store: ports.ArtifactStore, prefix: str) -> dict[str, ObjectRef]:
     """Return the model files under a key prefix, left where they are, with their digests."""
     start = prefix.rstrip("/") + "/"
-    objects = {}
-    for key in store.keys(start):
-        if hub.is_model_file(key.removeprefix(start)):
-            data = store.get(key)
-            objects[key.removeprefix(start)] = ObjectRef(
-                key=key, sha256=fingerprint.sha256(data), size=len(data)
-            )
-    return objects
+    names = [key.removeprefix(start) for key in store.keys(start)]
+    return {name: _stored_object(store, start + name) for name in names if hub.is_model_file(name)}
+
+
+def _stored_object(store: ports.ArtifactStore, key: str) -> ObjectRef:
+    """Digest an object through a file: weights do not fit in memory twice."""
+    with tempfile.TemporaryDirectory(prefix="scalequest-") as scratch:
+        path = Path(scratch) / "object"
+        store.download(key, path)
+        return ObjectRef(key=key, sha256=reading.file_sha256(path), size=path.stat().st_size)
 
 
 def content_digest(objects: dict[str, ObjectRef]) -> str:

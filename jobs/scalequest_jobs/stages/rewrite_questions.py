@@ -108,7 +108,9 @@ class _Work:
     def by_endpoint(self, endpoint: Endpoint) -> None:
         """Rewrite through a chat endpoint."""
         client = self._context.engines.chat(
-            conversation.endpoint_settings(endpoint, self._context.settings.api_key_file)
+            conversation.endpoint_settings(
+                endpoint, self._context.settings.api_key_file, spent=self._context.adopted.cost_micro_usd
+            )
         )
         self._context.engine.update(client.identity)
         self._context.reporter.activity(f"rewriting with {endpoint.model}")
