@@ -67,3 +67,8 @@ class WorldEngines:
 
     def chat(self, endpoint: ports.EndpointSettings) -> ports.ChatEndpoint:
         return self.endpoint
+
+
+def make_engines(_order: object) -> ports.Engines:
+    """Return engines for a worker process; a function of this module, so that it can be sent there."""
+    return WorldEngines()

@@ -80,7 +80,9 @@ REWARD_PROBLEMS = {"writer-a": 2500, "writer-b": 2000}
 REWARD_ANSWERS = 3
 REWARD_TEMPERATURE = 1.0
 REWARD_SHARE_MADE_UP = 0.5
-REWARD_SCHEDULE = training.Schedule(steps=800, batch_size=32, learning_rate=2e-3, seed=5)
+REWARD_SEED = 5
+SURPRISE_SCHEDULE = training.Schedule(steps=600, batch_size=32, learning_rate=2e-3, hold=1.0, seed=6)
+RIGHTNESS_SCHEDULE = training.Schedule(steps=600, batch_size=32, learning_rate=2e-3, seed=5)
 SAMPLES = "reward_samples.jsonl"
 
 
@@ -133,7 +135,7 @@ def sample_solutions(models: Path, path: Path) -> None:
     from tiny_world import sampling
 
     held_out = set(splits.held_out_questions())
-    rng = random.Random(REWARD_SCHEDULE.seed)
+    rng = random.Random(REWARD_SEED)
     with path.open("w") as lines:
         for name, size in REWARD_PROBLEMS.items():
             problems = [noise.problem(rng, rng.choice((1, 2, 2, 3, 3, 4))) for _ in range(size)]
@@ -150,9 +152,12 @@ def train_reward(models: Path, path: Path) -> None:
     """Train the reward model from the solver and save it."""
     samples = [reward.Sample(*json.loads(line)) for line in path.read_text().splitlines()]
     print(f"{len(samples)} samples", flush=True)
+    source = reward.Source(samples, REWARD_SHARE_MADE_UP)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(models / "solver")
-    model = reward.new_model(models / "solver")
-    reward.train(model, tokenizer, samples, REWARD_SCHEDULE, REWARD_SHARE_MADE_UP)
+    solver = language.load(models / "solver")
+    model = reward.new_model(solver, REWARD_SEED)
+    reward.train_surprise(model, solver, tokenizer, source, SURPRISE_SCHEDULE)
+    reward.train_rightness(model, tokenizer, source, RIGHTNESS_SCHEDULE)
     language.save(model, tokenizer, models / "reward")
 
 

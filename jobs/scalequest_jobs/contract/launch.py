@@ -54,9 +54,12 @@ class Termination(pydantic.BaseModel):
 
     def encode(self) -> str:
         """Return JSON of at most MAX_TERMINATION_BYTES; a long message is cut, printable ASCII only."""
-        room = MAX_TERMINATION_BYTES - 1024
-        plain = self.message.encode("ascii", "backslashreplace").decode()[:room]
-        return json.dumps(self.model_copy(update={"message": plain}).model_dump(exclude_defaults=True))
+        plain = self.message.encode("ascii", "backslashreplace").decode()[:MAX_TERMINATION_BYTES]
+        fields = self.model_dump(exclude_defaults=True)
+        while len(text := json.dumps(fields | ({"message": plain} if plain else {}))) > MAX_TERMINATION_BYTES:
+            # JSON writes quotes, backslashes and control characters longer, so only the whole can be measured.
+            plain = plain[: len(plain) * 7 // 8]
+        return text
 
 
 def exit_code(error: ports.StageError) -> ExitCode:

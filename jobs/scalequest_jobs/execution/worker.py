@@ -62,7 +62,7 @@ def execute(
     Raises:
         StageError: see `ports`; whatever was committed before stays.
     """
-    stage = catalog.stage(order.stage)
+    stage = _stage(order)
     log = ShardLog(store, order, output=stage.output, shard=shard, attempt=attempt)
     all_sinks = {**sinks, _store_sink(store, order, shard, attempt): PROGRESS_SECONDS}
     with tempfile.TemporaryDirectory(prefix="scalequest-") as scratch:
@@ -82,6 +82,15 @@ def execute(
         )
         stage.run(context)
         return log.finish(context.chunks, context.engine)
+
+
+def _stage(order: Order) -> Stage:
+    try:
+        return catalog.stage(order.stage)
+    except KeyError as error:
+        raise ports.BadParametersError(
+            f"the order names an unknown stage ({error.args[0]}): use images and operator of one release"
+        ) from error
 
 
 def _parameters(stage: Stage, order: Order) -> pydantic.BaseModel:

@@ -1,5 +1,6 @@
 """Run files: YAML to a validated `ScaleQuestRun`, with errors that a person can act on."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +42,44 @@ def load(path: Path) -> ScaleQuestRun:
 def parse(document: dict[str, Any], path: Path = Path("run")) -> ScaleQuestRun:
     """Return the run in a parsed document; raises RunFileError."""
     try:
-        return ScaleQuestRun.model_validate(document)
+        # By alias alone: the API server knows no other names.
+        return ScaleQuestRun.model_validate(document, by_alias=True, by_name=False)
     except pydantic.ValidationError as error:
-        raise RunFileError(path, [line for fault in error.errors() for line in _lines(fault)]) from error
+        raise RunFileError(path, _problems(error)) from error
 
 
-def _lines(fault: Any) -> list[str]:
-    if fault["type"] == "value_error":
-        return str(fault["ctx"]["error"]).split("; ")
-    field = ".".join(str(part) for part in fault["loc"])
+_EXPECTED = {
+    "tuple_type": "expected a list",
+    "dict_type": "expected an object",
+    "model_type": "expected an object",
+}
+_BRANCH = re.compile(r"constrained-|literal\[")
+"""How pydantic names the branches of a union, which are no part of a field's path."""
+
+
+def _problems(error: pydantic.ValidationError) -> list[str]:
+    """Return a line for each fault; the faults of a union's branches become one."""
+    expected: dict[str, list[str]] = {}
+    seen: dict[str, str] = {}
+    lines: list[str] = []
+    for fault in error.errors():
+        if fault["type"] == "value_error":
+            lines += str(fault["ctx"]["error"]).split("; ")
+            continue
+        field = ".".join(str(part) for part in fault["loc"] if not _BRANCH.match(str(part)))
+        expected.setdefault(field, []).append(_expected(fault))
+        seen[field] = "" if fault["type"] in ("extra_forbidden", "missing") else repr(fault["input"])[:80]
+        if fault["type"] == "too_short" and any(place.startswith(f"{field}.") for place in expected):
+            # A list of bad items counts as empty; the items are named already.
+            del expected[field]
+    for field, parts in expected.items():
+        lines.append(f"{field}: {', or '.join(parts)}" + (f"; seen {seen[field]}" if seen[field] else ""))
+    return lines
+
+
+def _expected(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
-        return [
-            f"{field}: unknown field; remove it or correct its name (`scalequest explain` lists the fields)"
-        ]
+        return "unknown field; remove it or correct its name (`scalequest explain` lists the fields)"
     if fault["type"] == "missing":
-        return [f"{field}: missing; it is required"]
-    seen = repr(fault["input"])
-    return [f"{field}: {fault['msg'][0].lower()}{fault['msg'][1:]}; seen {seen[:80]}"]
+        return "missing; it is required"
+    return _EXPECTED.get(fault["type"], f"{fault['msg'][0].lower()}{fault['msg'][1:]}")

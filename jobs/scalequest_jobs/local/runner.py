@@ -152,6 +152,7 @@ def export(
         old = partial.with_name(f"{partial.name}-old")
         if target.exists():
             target.replace(old)
+        partial.chmod(0o755)
         partial.replace(target)
         shutil.rmtree(old, ignore_errors=True)
     finally:

@@ -4,9 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import huggingface_hub
-import mlcroissant
-
 from scalequest_jobs.publishing import funnel
 
 _BODY = """
@@ -54,6 +51,8 @@ def card(
     gates: str,
 ) -> str:
     """Return the README.md of a dataset, with the metadata that the model hub reads."""
+    import huggingface_hub
+
     data = huggingface_hub.DatasetCardData(
         license=license_name,
         language="en",
@@ -102,6 +101,8 @@ def croissant(
     *, name: str, license_name: str, files: Sequence[tuple[str, str]], columns: Sequence[str]
 ) -> str:
     """Return the Croissant metadata of the Parquet shards; `files` are paths with their sha256."""
+    import mlcroissant  # a second and a half, for the one stage that publishes
+
     shards = [
         mlcroissant.FileObject(
             id=path, name=path, content_url=path, encoding_formats=["application/x-parquet"], sha256=sha256

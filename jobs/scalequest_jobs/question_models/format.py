@@ -43,6 +43,11 @@ def derive(tokenizer: ports.Tokenizer) -> QuestionFormat:
     `end_ids` is the template's text after the question up to its first special token; a template
     that has none there (DeepSeek's) gets the EOS, as in the paper's own training text.
     """
+    if not tokenizer.stop_ids:
+        raise ports.BadInputError(
+            "the model names no end token, so no question would end; "
+            "set eos_token in tokenizer_config.json or eos_token_id in generation_config.json"
+        )
     renderings = [_render(tokenizer, probe) for probe in _PROBES]
     prefix = _common_start(renderings)
     suffix = _common_start([ids[::-1] for ids in renderings])[::-1]
@@ -76,9 +81,12 @@ def encode(tokenizer: ports.Tokenizer, form: QuestionFormat, question: str) -> t
     """Return a question's ids with the end of turn, to follow the prefix.
 
     None when the question's first token merges with the prefix, or the end with its last: the
-    model would be trained on ids that it never sees when prompted.
+    model would be trained on ids that it never sees when prompted. None, too, for no text at all
+    and for a text that the template changes.
     """
     text = tokenizer.render([ports.Message(role="user", content=question)], generation_prompt=False)
+    if not question or question not in text:
+        return None
     before, _, after = text.partition(question)
     ids = tokenizer.encode(before + question + _until_special(tokenizer, form, after))
     length = len(form.prefix_ids)

@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +24,8 @@ from scalequest_jobs.filters import duplicates
 
 NAME = "import-questions"
 SEEDS = node_name(NAME, "seeds")
+
+_COMPRESSIONS: Final = {".zst": "zstd", ".gz": "gzip"}
 
 
 class ImportParameters(Parameters):
@@ -93,32 +95,43 @@ def read_source(store: ports.ArtifactStore, volumes: Path, key: str, path: str) 
 
 def _records(data: bytes, place: str) -> Iterator[dict[str, Any] | str]:
     """Yield each row as a mapping, or as the error that makes it unreadable."""
-    suffixes = "".join(Path(place).suffixes[-2:])
+    name = Path(place)
     try:
-        if suffixes.endswith(".parquet"):
+        if name.suffix in _COMPRESSIONS:
+            data = pa.CompressedInputStream(pa.BufferReader(data), _COMPRESSIONS[name.suffix]).read()
+            name = name.with_suffix("")
+        if name.suffix == ".parquet":
             yield from pq.read_table(pa.BufferReader(data)).to_pylist()
-            return
-        if suffixes.endswith((".zst", ".gz")):
-            data = pa.CompressedInputStream(
-                pa.BufferReader(data), "zstd" if suffixes.endswith(".zst") else "gzip"
-            ).read()
-            suffixes = Path(place).suffixes[-2]
-        text = data.decode("utf-8")
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ports.BadInputError(f"{place} cannot be read as {suffixes or 'a table'}: {error}") from error
-    if suffixes.endswith((".jsonl", ".json")):
-        yield from (_json_row(line) for line in text.splitlines() if line.strip())
-    elif suffixes.endswith(".csv"):
-        yield from csv.DictReader(io.StringIO(text))
-    else:
-        raise ports.BadInputError(f"{place} has no known ending: use .parquet, .jsonl, .jsonl.zst or .csv")
+        elif name.suffix in (".jsonl", ".json"):
+            # JSON strings may hold U+2028 and others at which str.splitlines would cut a row in two.
+            yield from (_json_row(line) for line in _text(data).split("\n") if line.strip())
+        elif name.suffix == ".csv":
+            yield from map(_csv_row, csv.DictReader(io.StringIO(_text(data), newline="")))
+        else:
+            raise ports.BadInputError(
+                f"{place} has no known ending: use .parquet, .jsonl, .jsonl.zst or .csv"
+            )
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ports.BadInputError(f"{place} cannot be read as {name.suffix}: {error}") from error
+
+
+def _text(data: bytes) -> str:
+    """Decode UTF-8 with or without the byte order mark that spreadsheets write."""
+    return data.decode("utf-8-sig")
+
+
+def _csv_row(row: dict[str | Any, Any]) -> dict[str, Any] | str:
+    return f"{len(row[None])} cells more than the header" if None in row else row
 
 
 def _json_row(line: str) -> dict[str, Any] | str:
     try:
         row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         return f"not JSON: {error}"
+    except UnicodeEncodeError as error:
+        return f"half of a surrogate pair: {error.reason}"
     return row if isinstance(row, dict) else f"a JSON {type(row).__name__}, expected an object"
 
 
