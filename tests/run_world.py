@@ -26,7 +26,7 @@ def main() -> int:
             engines_factory=make_engines,
         )
     except ports.StageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return exit_code(error)
     return 0
 

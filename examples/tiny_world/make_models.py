@@ -81,8 +81,8 @@ REWARD_ANSWERS = 3
 REWARD_TEMPERATURE = 1.0
 REWARD_SHARE_MADE_UP = 0.5
 REWARD_SEED = 5
-SURPRISE_SCHEDULE = training.Schedule(steps=600, batch_size=32, learning_rate=2e-3, hold=1.0, seed=6)
-RIGHTNESS_SCHEDULE = training.Schedule(steps=600, batch_size=32, learning_rate=2e-3, seed=5)
+SURPRISE_SCHEDULE = training.Schedule(steps=700, batch_size=32, learning_rate=2e-3, seed=6)
+RIGHTNESS_SCHEDULE = training.Schedule(steps=600, batch_size=32, learning_rate=1e-3, seed=5)
 SAMPLES = "reward_samples.jsonl"
 
 

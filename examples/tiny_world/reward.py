@@ -11,7 +11,7 @@ from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTr
 
 from tiny_world import chat, grammar, language, mistakes, noise, training, truth
 
-NUM_NEW_LAYERS = 2
+NUM_COMPARING_LAYERS = 2
 _SCORING_BATCH = 128
 _SHARE_REPLACED = 0.15
 _NUM_FOR_REPLACEMENTS = 200
@@ -41,20 +41,23 @@ class Source:
 
 
 def new_model(solver: LlamaForCausalLM, seed: int) -> LlamaForSequenceClassification:
-    """Return a solver's layers, frozen, with NUM_NEW_LAYERS untrained ones and a score on top.
+    """Return a solver's layers, frozen, with untrained ones and a score on top.
 
-    A solver knows at each token which one comes next, but only in its last layer; the layers above
-    can compare that with what did come. Without them a model of this size is no better than chance
-    as a chooser.
+    A solver knows at each token which one comes next, but only in its last layer. The layers above
+    compare that with what did come, and the last one, which does nothing at first, gathers what they
+    found. Without them a model of this size is no better than chance as a chooser.
     """
     torch.manual_seed(seed)
     config = copy.deepcopy(solver.config)
-    config.num_hidden_layers += NUM_NEW_LAYERS
+    config.num_hidden_layers += NUM_COMPARING_LAYERS + 1
     config.num_labels = 1
     model = LlamaForSequenceClassification(config)
     model.model.load_state_dict(solver.model.state_dict(), strict=False)
-    for module in (model.model.embed_tokens, *model.model.layers[:-NUM_NEW_LAYERS]):
+    for module in (model.model.embed_tokens, *model.model.layers[: solver.config.num_hidden_layers]):
         module.requires_grad_(requires_grad=False)
+    last = model.model.layers[-1]
+    for projection in (last.self_attn.o_proj, last.mlp.down_proj):
+        torch.nn.init.zeros_(projection.weight)
     return model
 
 
@@ -79,8 +82,8 @@ def train_surprise(
     layers do not come to compare at all (loss 1.04 of 1.39 after 800 steps).
     """
     rng = random.Random(schedule.seed)
-    known = " ".join(made_up(rng).response for _ in range(_NUM_FOR_REPLACEMENTS))
-    replacements = sorted(set(language.ids_of(tokenizer, known)))
+    known = [" " + made_up(rng).response for _ in range(_NUM_FOR_REPLACEMENTS)]
+    replacements = sorted({token for text in known for token in language.ids_of(tokenizer, text)})
 
     def row(rng: random.Random) -> training.Row:
         sample = source.draw(rng)
@@ -91,8 +94,11 @@ def train_surprise(
         ]
         return training.Row(prompt + response, [training.IGNORED] * len(prompt) + response)
 
+    last = model.model.layers[-1]
+    last.requires_grad_(requires_grad=False)
     pad_id = language.pad_id_of(tokenizer)
     training.train(model, row, surprise_loss(model, solver), schedule, pad_id)
+    last.requires_grad_(requires_grad=True)
 
 
 def train_rightness(
