@@ -1,6 +1,7 @@
 """Canonical JSON, digests and seeds."""
 
 import hashlib
+import itertools
 import json
 import math
 from datetime import UTC, datetime
@@ -102,7 +103,7 @@ def test_seeds_use_all_63_bits_and_neighbours_are_far_apart() -> None:
     seeds = [fingerprint.seed("run", index) for index in range(2000)]
     assert len(set(seeds)) == 2000
     assert math.log2(max(seeds)) > 62.9
-    assert min(abs(a - b) for a, b in zip(seeds, seeds[1:], strict=False)) > 2**32
+    assert min(abs(a - b) for a, b in itertools.pairwise(seeds)) > 2**32
 
 
 def test_seeds_are_the_same_on_every_machine() -> None:

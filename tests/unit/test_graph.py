@@ -293,5 +293,5 @@ def test_two_generators_of_equal_settings_have_fingerprints_of_their_own() -> No
 
 
 def test_the_catalog_names_its_stages_in_the_error_for_an_unknown_one() -> None:
-    with pytest.raises(KeyError, match="no stage 'train-nobody'; the stages are .*publish-dataset"):
+    with pytest.raises(KeyError, match=r"no stage 'train-nobody'; the stages are .*publish-dataset"):
         catalog.stage("train-nobody")

@@ -12,7 +12,7 @@ import pytest
 
 from builders import make_run
 from in_process import Launcher
-from scalequest_jobs import ports
+from scalequest_jobs import catalog, ports
 from scalequest_jobs.execution import reading
 from scalequest_jobs.stages.import_questions import SEEDS
 from scalequest_jobs.stores.memory import MemoryStore
@@ -25,7 +25,7 @@ def imported(folder: Path, **source: Any) -> tuple[list[dict[str, Any]], list[di
     """Return rows and rejects of an import."""
     store = MemoryStore()
     launcher = Launcher(make_run(seedQuestions=source).spec, store, WorldEngines(), folder)
-    launcher.run(until=SEEDS)
+    launcher.step(catalog.plan(launcher.spec)[SEEDS])
     manifest = launcher.done[SEEDS][1]
     assert manifest.counts.rows_in == manifest.counts.rows_out + sum(manifest.counts.rejected.values())
     rows = reading.TableReader(store, manifest).table().to_pylist()
@@ -148,8 +148,11 @@ def test_at_most_the_rows_asked_for_are_read(tmp_path: Path) -> None:
 def test_a_file_may_be_an_object_in_the_bucket(tmp_path: Path) -> None:
     store = MemoryStore()
     store.put("seeds/a.jsonl", lines(*QUESTIONS))
-    launcher = Launcher(make_run(seedQuestions={"key": "seeds/a.jsonl"}).spec, store, WorldEngines(), tmp_path)
-    assert launcher.run(until=SEEDS)[SEEDS].counts.rows_out == 2
+    launcher = Launcher(
+        make_run(seedQuestions={"key": "seeds/a.jsonl"}).spec, store, WorldEngines(), tmp_path
+    )
+    launcher.step(catalog.plan(launcher.spec)[SEEDS])
+    assert launcher.done[SEEDS][1].counts.rows_out == 2
 
 
 @pytest.mark.parametrize(

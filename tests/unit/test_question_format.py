@@ -157,7 +157,9 @@ def test_a_model_without_any_end_token_is_refused_with_the_fix() -> None:
 
 @pytest.mark.parametrize("make", ALL)
 @pytest.mark.parametrize("question", ["Find the sum of 3 and 4.", "Zoe's x=7?", "Caf\u00e9 \u4e09!", "7"])
-def test_prefix_question_and_end_are_the_renderings_own_tokens(make: Callable[[], BpeTokenizer], question: str) -> None:
+def test_prefix_question_and_end_are_the_renderings_own_tokens(
+    make: Callable[[], BpeTokenizer], question: str
+) -> None:
     tokenizer = make()
     form = question_format.derive(tokenizer)
     ids = question_format.encode(tokenizer, form, question)
@@ -184,7 +186,7 @@ def test_a_question_whose_last_token_merges_with_the_end_is_left_out() -> None:
 @pytest.mark.parametrize("question", ["", "user", "You", "<|im_end|>", "a<|im_end|>b", "\n", "system"])
 def test_a_text_that_the_template_holds_itself_is_encoded_soundly_or_left_out(question: str) -> None:
     tokens = trained_text(qwen(), question)
-    rendered = qwen().tokens(qwen().encode(chatml(question, False)))  # noqa: FBT003
+    rendered = qwen().tokens(qwen().encode(chatml(question, False)))
     assert tokens is None or rendered[: len(tokens)] == tokens
 
 
@@ -197,7 +199,9 @@ def test_a_text_that_the_template_changes_is_left_out() -> None:
 
 @pytest.mark.parametrize("make", [*ALL, ScriptedTokenizer])
 @settings(max_examples=60, deadline=None)
-@given(question=st.text(max_size=20) | st.sampled_from(["user", "\n\n", "<eos>", " x ", "<|im_end|>", "User: "]))
+@given(
+    question=st.text(max_size=20) | st.sampled_from(["user", "\n\n", "<eos>", " x ", "<|im_end|>", "User: "])
+)
 def test_encoding_never_fails_and_always_ends_with_the_end(
     make: Callable[[], ports.Tokenizer], question: str
 ) -> None:

@@ -1,5 +1,6 @@
 """Progress: rates, time left, and how often sinks hear of it."""
 
+import itertools
 import threading
 
 import pytest
@@ -46,7 +47,11 @@ def test_counts_add_up_over_chunks_and_start_from_what_was_adopted(world: World)
 def test_there_is_no_rate_before_time_has_passed(world: World) -> None:
     world.reporter.begin(50, NO_COUNTS)
     world.reporter.committed(CHUNK)
-    assert (world.now.rows_per_second, world.now.tokens_per_second, world.now.eta_seconds) == (None, None, None)
+    assert (world.now.rows_per_second, world.now.tokens_per_second, world.now.eta_seconds) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_rates_are_over_the_time_since_the_beginning_and_give_the_time_left(world: World) -> None:
@@ -109,7 +114,7 @@ def test_a_sink_hears_of_answers_at_most_once_an_interval() -> None:
         world.reporter.answered(1, 1)
     times = [progress.updated for progress in world.told]
     assert len(world.told) - told == 5
-    assert all(later - earlier >= 10.0 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 10.0 for earlier, later in itertools.pairwise(times))
     assert world.now.completion_tokens == 100
 
 

@@ -175,7 +175,7 @@ def test_a_file_that_is_no_run_is_refused_by_name(tmp_path: Path, text: str, fau
 
 
 def test_a_missing_file_and_a_file_of_bytes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(run_file.RunFileError, match="none.yaml: .*\n.*cannot be read: No such file"):
+    with pytest.raises(run_file.RunFileError, match=r"none.yaml: .*\n.*cannot be read: No such file"):
         run_file.load(tmp_path / "none.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(run_file.RunFileError, match="not YAML"):

@@ -44,7 +44,8 @@ class Reporter:
         self._update(activity=text)
 
     def begin(self, total: int, adopted: Counts) -> None:
-        """Set the rows to do and those that earlier attempts did."""
+        """Set the rows to do and those that earlier attempts did; rates start here."""
+        self._history.clear()
         self._update(
             force=True,
             rows_total=total,

@@ -81,11 +81,13 @@ def encode(tokenizer: ports.Tokenizer, form: QuestionFormat, question: str) -> t
     """Return a question's ids with the end of turn, to follow the prefix.
 
     None when the question's first token merges with the prefix, or the end with its last: the
-    model would be trained on ids that it never sees when prompted. None, too, for no text at all
-    and for a text that the template changes.
+    model would be trained on ids that it never sees when prompted. None, too, for no text at all,
+    for white space around it and for a text that the template changes.
     """
+    if not question or question != question.strip():
+        return None
     text = tokenizer.render([ports.Message(role="user", content=question)], generation_prompt=False)
-    if not question or question not in text:
+    if question not in text:
         return None
     before, _, after = text.partition(question)
     ids = tokenizer.encode(before + question + _until_special(tokenizer, form, after))

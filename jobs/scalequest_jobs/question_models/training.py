@@ -64,7 +64,7 @@ class Material:
 
     def encode(self, record_id: str, question: str) -> tuple[int, ...] | None:
         """Return a question's ids with its end, or None after noting why it cannot be trained on."""
-        ids = question_format.encode(self.tokenizer, self.form, question)
+        ids = question_format.encode(self.tokenizer, self.form, question.strip())
         length = len(self.form.prefix_ids) + len(ids or ())
         if ids and length <= self.max_length:
             return ids
