@@ -200,6 +200,8 @@ class Spec(SpecModel):
     retries: Retries = Retries()
     suspend: bool = False
     """Stop after the chunks in progress and hold no GPU until it is false again."""
+    cancel: bool = False
+    """End the run for good; finished stages stay in the cache for other runs. Cannot be taken back."""
     active_deadline_seconds: Annotated[int, pydantic.Field(ge=60, le=31_536_000)] | None = None
     """Give up this long after the run started, in seconds."""
     ttl_seconds_after_finished: Annotated[int, pydantic.Field(ge=0, le=31_536_000)] | None = None

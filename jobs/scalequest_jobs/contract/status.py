@@ -1,0 +1,264 @@
+"""What a run's status says: facts that cannot be observed again, and a summary for people.
+
+At most MAX_STATUS_BYTES by construction (`fit`): whatever there is one of per record, chunk or shard lives in the bucket.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated, Final
+
+import pydantic
+
+from scalequest_jobs.contract.artifact import ArtifactRef
+from scalequest_jobs.contract.base import SpecModel
+
+MAX_STATUS_BYTES: Final = 64 * 1024
+MAX_REASONS: Final = 12
+MAX_MESSAGE: Final = 1024
+
+
+def rfc3339(moment: dt.datetime) -> str:
+    """Return a moment as Kubernetes writes it: UTC, whole seconds."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Message = Annotated[str, pydantic.Field(max_length=MAX_MESSAGE)]
+Name = Annotated[str, pydantic.Field(max_length=80)]
+Digest = Annotated[str, pydantic.Field(max_length=64)]
+Moment = Annotated[dt.datetime, pydantic.PlainSerializer(rfc3339, return_type=str)]
+
+
+class StageState(StrEnum):
+    """Where a stage stands."""
+
+    WAITING = "Waiting"
+    """For the stages before it."""
+    STARTING = "Starting"
+    """Its Job is about to be created."""
+    PENDING = "Pending"
+    """Its Job exists and no pod runs yet."""
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    """Its artifact is committed."""
+    FAILED = "Failed"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a Job of the stage may exist."""
+        return self in (StageState.STARTING, StageState.PENDING, StageState.RUNNING, StageState.SUSPENDED)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can change it."""
+        return self in (StageState.SUCCEEDED, StageState.FAILED)
+
+
+class Phase(StrEnum):
+    """A run in one word, for people; nothing is decided by it."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    FAILING = "Failing"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+
+
+class ConditionType(StrEnum):
+    """What is said of a run, each true, false or unknown, with a reason."""
+
+    ACCEPTED = "Accepted"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    DEGRADED = "Degraded"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+
+
+class Condition(SpecModel):
+    """One aspect of a run, as the Kubernetes API conventions define it."""
+
+    type: Name
+    """Accepted, Running, Suspended, Degraded, Completed or Failed."""
+    status: Annotated[str, pydantic.Field(pattern="^(True|False|Unknown)$", max_length=7)]
+    """True, False or Unknown."""
+    reason: Annotated[str, pydantic.Field(pattern="^[A-Za-z]+$", max_length=64)]
+    """Why, in one word."""
+    message: Message = ""
+    """Why, in words."""
+    observed_generation: int = 0
+    """The generation of the spec that this was said of."""
+    last_transition_time: Moment
+    """When the status last changed."""
+
+
+class Artifact(SpecModel):
+    """A committed artifact: the key and sha256 of its manifest, and the digest of its content."""
+
+    key: Annotated[str, pydantic.Field(max_length=1024)]
+    sha256: Digest
+    content: Digest = ""
+
+    def ref(self) -> ArtifactRef:
+        """Return the reference that orders carry."""
+        return ArtifactRef(key=self.key, sha256=self.sha256, content=self.content)
+
+
+class Shards(SpecModel):
+    """How many shards a stage has and which are done, as index ranges: `0-3,5`."""
+
+    total: int = 1
+    committed: Annotated[str, pydantic.Field(max_length=2048)] = ""
+    running: int = 0
+
+
+class StageProgress(SpecModel):
+    """What the stage's workers reported last, added up."""
+
+    rows_total: int = 0
+    rows_done: int = 0
+    rows_per_second: Annotated[str, pydantic.Field(max_length=24)] = ""
+    """A decimal number as text: API conventions advise against floats."""
+    tokens_per_second: Annotated[str, pydantic.Field(max_length=24)] = ""
+    eta_seconds: int | None = None
+    activity: Annotated[str, pydantic.Field(max_length=200)] = ""
+    updated: Moment
+
+
+class StageStatus(SpecModel):
+    """Where one stage of a run stands."""
+
+    name: Name
+    """Stage name, with its generator, model or file: `generate-questions@qwen`."""
+    state: StageState
+    attempt: int = 0
+    """Jobs that were made for the stage."""
+    job: Annotated[str, pydantic.Field(max_length=63)] = ""
+    """Name of the attempt's Job."""
+    fingerprint: Digest = ""
+    """Identity of the stage's result."""
+    cached: bool = False
+    """Whether an earlier run's artifact was taken."""
+    artifact: Artifact | None = None
+    shards: Shards | None = None
+    rows_in: int | None = None
+    rows_out: int | None = None
+    rejected: dict[str, int] = pydantic.Field(default_factory=dict, max_length=MAX_REASONS + 1)
+    """Rejected rows by reason; the rarest are added up as `other`."""
+    failures: int = 0
+    """Pods that failed by themselves."""
+    disruptions: int = 0
+    """Pods that were lost to preemption, eviction or a lost node."""
+    counted: Annotated[
+        tuple[Annotated[str, pydantic.Field(max_length=12)], ...], pydantic.Field(max_length=256)
+    ] = ()
+    """Lost and failed pods that still exist and are in the two counts: the start of their UIDs."""
+    progress: StageProgress | None = None
+    started: Moment | None = None
+    finished: Moment | None = None
+    message: Message = ""
+
+
+class Dataset(SpecModel):
+    """The published dataset."""
+
+    name: Name
+    rows: int
+    artifact: Artifact
+
+
+class Cost(SpecModel):
+    """What the run has cost so far."""
+
+    gpu_hours: Annotated[str, pydantic.Field(max_length=24)] = ""
+    usd: Annotated[str, pydantic.Field(max_length=24)] = ""
+
+
+class RunStatus(SpecModel):
+    """Where a run stands."""
+
+    observed_generation: int = 0
+    """The generation of the spec that this is about."""
+    phase: Phase | None = None
+    """The run in one word."""
+    stage: Annotated[str, pydantic.Field(max_length=200)] = ""
+    """The stages at work."""
+    conditions: Annotated[tuple[Condition, ...], pydantic.Field(max_length=8)] = ()
+    stages: Annotated[tuple[StageStatus, ...], pydantic.Field(max_length=200)] = ()
+    dataset: Dataset | None = None
+    cost: Cost | None = None
+    started: Moment | None = None
+    finished: Moment | None = None
+    """When the run ended, for better or worse; nothing changes after it."""
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """Return the condition of a type."""
+        return next((condition for condition in self.conditions if condition.type == kind), None)
+
+    def stage_of(self, name: str) -> StageStatus:
+        """Return a stage's status; a stage that is not listed is waiting."""
+        return next(
+            (stage for stage in self.stages if stage.name == name),
+            StageStatus(name=name, state=StageState.WAITING),
+        )
+
+    def body(self) -> dict[str, object]:
+        """Return the status as Kubernetes stores it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def message(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Return text from outside as one that may stand in a status or an event: printable, on one line, cut."""
+    plain = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return plain if len(plain) <= limit else plain[: limit - 3] + "..."
+
+
+def rejected_by_reason(rejected: Mapping[str, int]) -> dict[str, int]:
+    """Return the most frequent reasons with their counts; the others are added up as `other`."""
+    ordered = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(count for _, count in ordered[MAX_REASONS:])
+    return dict(ordered[:MAX_REASONS]) | ({"other": rest} if rest else {})
+
+
+def ranges(indexes: Mapping[int, object] | set[int] | frozenset[int]) -> str:
+    """Return indexes as Kubernetes writes those of an Indexed Job: `1,3-5,7`."""
+    parts: list[list[int]] = []
+    for index in sorted(indexes):
+        if parts and index == parts[-1][1] + 1:
+            parts[-1][1] = index
+        else:
+            parts.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def indexes(text: str) -> frozenset[int]:
+    """Return the indexes of a text of ranges."""
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def fit(status: RunStatus, limit: int = MAX_STATUS_BYTES) -> RunStatus:
+    """Return the status, without what people can do without where it would be larger than `limit` bytes.
+
+    Nothing that decides is ever left out: states, attempts, artifacts and counts of lost pods stay.
+    """
+    for shorten in _SHORTER:
+        if len(status.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)) <= limit:
+            break
+        status = status.model_copy(update={"stages": tuple(shorten(stage) for stage in status.stages)})
+    return status
+
+
+_SHORTER: Final[tuple[Callable[[StageStatus], StageStatus], ...]] = (
+    lambda stage: stage.model_copy(update={"rejected": {}}) if stage.state.is_final else stage,
+    lambda stage: stage.model_copy(update={"progress": None}),
+    lambda stage: stage.model_copy(update={"message": stage.message[:80]}),
+    lambda stage: stage.model_copy(update={"rejected": {}, "message": ""}),
+    lambda stage: stage.model_copy(update={"fingerprint": "", "counted": stage.counted[-16:]}),
+)
