@@ -121,16 +121,11 @@ class KubeApi(Protocol):
     ) -> Body:
         """Apply a JSON patch (RFC 6902); a `test` that fails is an InvalidError and changes nothing."""
 
-    def delete(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        *,
-        uid: str,
-        propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
-    ) -> None:
-        """Delete the object of this uid. One that is gone already is a success; another uid is a ConflictError."""
+    def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        """Delete the object of this uid, and then (in the background) what it owns.
+
+        One that is gone already is a success; another uid is a ConflictError.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
