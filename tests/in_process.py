@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalequest_jobs import catalog, ports
-from scalequest_jobs.contract import graph
+from scalequest_jobs.contract import graph, orders
 from scalequest_jobs.contract.artifact import ArtifactRef, StageManifest
 from scalequest_jobs.contract.run import Spec
 from scalequest_jobs.contract.stage import RunIdentity
@@ -41,7 +41,7 @@ class Launcher:
         inputs = {name: self.done[source][0] for name, source in node.inputs.items()}
         node = pinning.pin(node, self.store, self.folder)
         identity = RunIdentity(name="test-run", namespace="default", uid="test-run-1")
-        order = launching.make_order(
+        order = orders.make(
             stage, node, self.spec, run=identity, inputs=inputs, engine_identity="fake"
         )
         if hit := launching.cached(self.store, order.fingerprint):

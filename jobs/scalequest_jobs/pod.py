@@ -73,7 +73,7 @@ def _execute(
         engines=make_engines(order),
         settings=WorkerSettings(
             cache=_path(environment, Env.CACHE) or Path("/tmp/scalequest-cache"),  # noqa: S108 - a pod's own
-            volumes=Path("/"),
+            volumes=_path(environment, Env.VOLUMES) or Path("/"),
             api_key_file=_path(environment, Env.API_KEY_FILE),
             hub_endpoint=environment.get(Env.HUB_ENDPOINT),
             hub_token_file=_path(environment, Env.HUB_TOKEN_FILE),

@@ -183,17 +183,25 @@ class ArtifactKeys:
         """Return the key of one of a checkpoint's files."""
         return f"{self._shard(shard)}/checkpoint={step:08d}/{attempt}/{name}"
 
+    def shard_manifests(self, shard: int) -> str:
+        """Return the prefix of a shard's manifests, one for each attempt that finished it."""
+        return f"{self._shard(shard)}/manifest/"
+
     def shard_manifest(self, shard: int, attempt: str) -> str:
         """Return the key of a shard's manifest."""
-        return f"{self._shard(shard)}/manifest/{attempt}.json"
+        return f"{self.shard_manifests(shard)}{attempt}.json"
 
     def stage_manifest(self, sha256: str) -> str:
         """Return the key of the stage's manifest."""
         return f"{self._root}/stage-{sha256}.json"
 
+    def all_progress(self) -> str:
+        """Return the prefix of the progress records of all shards."""
+        return f"{self._root}/progress/"
+
     def progress(self, shard: int, attempt: str) -> str:
         """Return the key of a worker's progress record."""
-        return f"{self._shard(shard)}/progress/{attempt}.json"
+        return f"{self.all_progress()}shard={shard:04d}/{attempt}.json"
 
 
 def order_key(run_uid: str, node: str, sha256: str) -> str:

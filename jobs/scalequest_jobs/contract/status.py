@@ -140,6 +140,8 @@ class StageStatus(SpecModel):
     """Name of the attempt's Job."""
     fingerprint: Digest = ""
     """Identity of the stage's result."""
+    order: Digest = ""
+    """Digest of the order that its workers carry out."""
     cached: bool = False
     """Whether an earlier run's artifact was taken."""
     artifact: Artifact | None = None
@@ -260,5 +262,10 @@ _SHORTER: Final[tuple[Callable[[StageStatus], StageStatus], ...]] = (
     lambda stage: stage.model_copy(update={"progress": None}),
     lambda stage: stage.model_copy(update={"message": stage.message[:80]}),
     lambda stage: stage.model_copy(update={"rejected": {}, "message": ""}),
-    lambda stage: stage.model_copy(update={"fingerprint": "", "counted": stage.counted[-16:]}),
+    lambda stage: (
+        stage.model_copy(update={"fingerprint": "", "job": "", "order": ""})
+        if stage.state.is_final
+        else stage
+    ),
+    lambda stage: stage.model_copy(update={"counted": stage.counted[-16:]}),
 )

@@ -1,77 +1,50 @@
 """A launcher's reads and writes: orders, cached artifacts, the commit of a stage."""
 
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pydantic
 
 from scalequest_jobs import ports
-from scalequest_jobs.contract import commit, fingerprint, graph
+from scalequest_jobs.contract import commit, fingerprint, orders
 from scalequest_jobs.contract.artifact import (
+    ArtifactKeys,
     ArtifactRef,
     CacheEntry,
     ObjectRef,
     ShardManifest,
     StageManifest,
     cache_key,
-    order_key,
 )
-from scalequest_jobs.contract.compute import StageCompute
-from scalequest_jobs.contract.run import Spec
-from scalequest_jobs.contract.stage import Node, Order, RunIdentity, Stage
+from scalequest_jobs.contract.stage import Order
 from scalequest_jobs.execution import reading
 
 logger = logging.getLogger(__name__)
 
 
-def make_order(
-    stage: Stage,
-    node: Node,
-    spec: Spec,
-    *,
-    run: RunIdentity,
-    inputs: Mapping[str, ArtifactRef],
-    engine_identity: str,
-) -> Order:
-    """Return the order for a node whose inputs are committed."""
-    override = spec.compute.stages.get(stage.name, StageCompute(resources={}))
-    return Order(
-        run=run,
-        node=node.name,
-        stage=stage.name,
-        stage_version=stage.version,
-        generator=node.generator,
-        domain=spec.domain,
-        parameters=node.parameters.model_dump(mode="json"),
-        inputs=dict(inputs),
-        seed=spec.seed,
-        fingerprint=graph.stage_fingerprint(stage, node, spec, inputs, engine_identity),
-        shards=override.shards if stage.sharded else 1,
-        chunk_rows=(override.chunk_rows or stage.chunk_rows) if stage.chunk_rows else 0,
-        engine=spec.compute.engine,
-    )
-
-
 def put_order(store: ports.ArtifactStore, order: Order) -> ObjectRef:
     """Write an order under its own digest."""
-    data = order.encode()
-    sha256 = fingerprint.sha256(data)
-    key = order_key(order.run.uid, order.node, sha256)
-    store.put(key, data)
-    return ObjectRef(key=key, sha256=sha256, size=len(data))
+    ref, data = orders.stored(order)
+    store.put(ref.key, data)
+    return ref
 
 
-def cached(store: ports.ArtifactStore, stage_fingerprint: str) -> tuple[ArtifactRef, StageManifest] | None:
+def cached(
+    store: ports.ArtifactStore, stage_fingerprint: str, *, sees_volumes: bool = True
+) -> tuple[ArtifactRef, StageManifest] | None:
     """Return the artifact that an earlier run committed for a fingerprint, if it is whole.
 
-    Whole means: the manifest has its digest and every object its size. Content is checked by whoever
-    reads it; an entry that points to something damaged counts as none.
+    Whole means: the manifest has its digest and every object its size; files on volumes are left out by
+    a launcher that does not see them. Content is checked by whoever reads it; an entry that points to
+    something damaged counts as none.
     """
     try:
         entry = CacheEntry.model_validate_json(store.get(cache_key(stage_fingerprint)))
         manifest = reading.read_manifest(store, entry.artifact)
-        damaged = [ref for ref in commit.object_refs([manifest]) if _size(store, ref) != ref.size]
+        refs = [ref for ref in commit.object_refs([manifest]) if sees_volumes or not ref.path]
+        damaged = [ref for ref in refs if _size(store, ref) != ref.size]
     except ports.ObjectMissingError:
         return None
     except (pydantic.ValidationError, ports.BadInputError, OSError) as error:
@@ -85,6 +58,41 @@ def cached(store: ports.ArtifactStore, stage_fingerprint: str) -> tuple[Artifact
 
 def _size(store: ports.ArtifactStore, ref: ObjectRef) -> int:
     return Path(ref.path).stat().st_size if ref.path else store.size(ref.key)
+
+
+def find_shards(
+    store: ports.ArtifactStore, order: Order, named: Mapping[int, ArtifactRef]
+) -> dict[int, ArtifactRef]:
+    """Return a manifest for every shard of an order that has a valid one.
+
+    Those that workers named are taken; for the others the manifests that attempts left are looked
+    for. Any valid one will do: its digest is what is committed, once.
+    """
+    keys = ArtifactKeys(order.run.uid, order.node, order.fingerprint)
+    found: dict[int, ArtifactRef] = {}
+    for shard in range(order.shards):
+        prefix = keys.shard_manifests(shard)
+        candidates = [named[shard]] if shard in named and named[shard].key.startswith(prefix) else []
+        for ref in itertools.chain(candidates, _left_behind(store, prefix)):
+            if _is_valid(store, order, shard, ref):
+                found[shard] = ref
+                break
+    return found
+
+
+def _left_behind(store: ports.ArtifactStore, prefix: str) -> Iterator[ArtifactRef]:
+    for key in store.keys(prefix):
+        yield ArtifactRef(key=key, sha256=fingerprint.sha256(store.get(key)))
+
+
+def _is_valid(store: ports.ArtifactStore, order: Order, shard: int, ref: ArtifactRef) -> bool:
+    try:
+        manifest = _shard_manifest(store, ref)
+    except (pydantic.ValidationError, ports.BadInputError, ports.ObjectMissingError) as error:
+        logger.warning("not taken: shard manifest %s: %s", ref.key, error)
+        return False
+    mine = (order.fingerprint, shard, order.shards)
+    return (manifest.fingerprint, manifest.shard, manifest.shards) == mine
 
 
 def commit_stage(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from scalequest_jobs import catalog, ports
-from scalequest_jobs.contract import graph
+from scalequest_jobs.contract import graph, orders
 from scalequest_jobs.contract.artifact import ArtifactRef, ObjectRef, StageManifest
 from scalequest_jobs.contract.run import Spec
 from scalequest_jobs.contract.stage import Node, Order, Role, RunIdentity
@@ -122,7 +122,7 @@ class Scheduler:
         role = node.role or stage.role
         inputs = {name: self._finished[source][0] for name, source in node.inputs.items()}
         node = self._pin(node)
-        order = launching.make_order(
+        order = orders.make(
             stage, node, self._spec, run=self._run, inputs=inputs, engine_identity=self._engine_identity(role)
         )
         if node.cacheable and (hit := launching.cached(self._store, order.fingerprint)):

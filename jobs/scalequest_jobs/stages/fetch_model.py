@@ -18,7 +18,11 @@ NAME = "fetch-model"
 
 
 class FetchParameters(Parameters):
-    """Which model. `content` is its digest when the launcher can see a volume's folder."""
+    """Which model.
+
+    `content` is its digest when the launcher can see a volume's folder; `vouched` names the content of
+    a volume where the platform stands for it.
+    """
 
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"key", "path"})
 
@@ -27,6 +31,7 @@ class FetchParameters(Parameters):
     key: str = ""
     path: str = ""
     content: str = ""
+    vouched: str = ""
 
 
 def nodes(spec: Spec) -> tuple[Node, ...]:

@@ -29,7 +29,11 @@ _COMPRESSIONS: Final = {".zst": "zstd", ".gz": "gzip"}
 
 
 class ImportParameters(Parameters):
-    """Where the file is and what to read of it. `content` is its sha256 when the launcher can see it."""
+    """Where the file is and what to read of it.
+
+    `content` is its sha256 when the launcher can see it; `vouched` names the content of a volume where
+    the platform stands for it.
+    """
 
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"key", "path"})
 
@@ -39,6 +43,7 @@ class ImportParameters(Parameters):
     answer_column: str | None = None
     max_rows: int | None = None
     content: str = ""
+    vouched: str = ""
 
 
 def nodes(spec: Spec) -> tuple[Node, ...]:

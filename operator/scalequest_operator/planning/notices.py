@@ -1,0 +1,70 @@
+"""Which Kubernetes Events to tell: one for each change of a stage or of what is wrong with a run."""
+
+from scalequest_jobs.contract.status import ConditionType, RunStatus, StageState, StageStatus
+from scalequest_operator.planning.model import Notice
+
+_QUIET = frozenset({StageState.WAITING, StageState.PENDING})
+
+
+def notices(before: RunStatus, after: RunStatus) -> tuple[Notice, ...]:
+    """Return what to tell of the difference between two statuses; nothing when there is none.
+
+    Every event stands for a status write that already happened, so a repeated plan repeats no event.
+    """
+    told = [notice for stage in after.stages if (notice := _of_stage(before.stage_of(stage.name), stage))]
+    return (*told, *_of_conditions(before, after))
+
+
+def _of_stage(before: StageStatus, after: StageStatus) -> Notice | None:
+    if after.failures > before.failures and not after.state.is_final:
+        return Notice(kind="Warning", reason="PodFailed", message=f"{after.name}: {after.message}")
+    if after.disruptions > before.disruptions and not after.state.is_final:
+        words = after.message or "a pod was disrupted; its finished chunks stay"
+        return Notice(kind="Warning", reason="PodDisrupted", message=f"{after.name}: {words}")
+    if before.state is after.state or after.state in _QUIET:
+        return None
+    match after.state:
+        case StageState.FAILED:
+            return Notice(kind="Warning", reason="StageFailed", message=f"{after.name}: {after.message}")
+        case StageState.SUCCEEDED:
+            return Notice(kind="Normal", reason=_success(after), message=_result(after))
+        case StageState.STARTING:
+            return Notice(
+                kind="Normal", reason="StageStarted", message=f"{after.name}: created the Job {after.job}"
+            )
+        case StageState.SUSPENDED:
+            return Notice(kind="Normal", reason="StageSuspended", message=after.name)
+        case _:
+            return None
+
+
+def _success(stage: StageStatus) -> str:
+    return "StageCached" if stage.cached else "StageCommitted"
+
+
+def _result(stage: StageStatus) -> str:
+    rejected = ", ".join(f"{reason} {count}" for reason, count in stage.rejected.items())
+    return f"{stage.name}: {stage.rows_in} in, {stage.rows_out} out" + (
+        f"; rejected: {rejected}" if rejected else ""
+    )
+
+
+def _of_conditions(before: RunStatus, after: RunStatus) -> tuple[Notice, ...]:
+    told = []
+    for kind in (
+        ConditionType.ACCEPTED,
+        ConditionType.DEGRADED,
+        ConditionType.COMPLETED,
+        ConditionType.FAILED,
+    ):
+        old, new = before.condition(kind), after.condition(kind)
+        changed = new is not None and (old is None or (old.status, old.reason) != (new.status, new.reason))
+        if new is None or not changed or new.reason in ("StageFailed", "PodsFailed"):
+            continue
+        good = kind in (ConditionType.ACCEPTED, ConditionType.COMPLETED)
+        if (new.status == "True") is good:
+            if kind is ConditionType.COMPLETED:
+                told.append(Notice(kind="Normal", reason="RunCompleted", message=new.message))
+        elif kind is not ConditionType.COMPLETED:
+            told.append(Notice(kind="Warning", reason=new.reason, message=new.message))
+    return tuple(told)
