@@ -18,6 +18,11 @@ class FakeClock:
     def wall(self) -> float:
         return self._wall + self._elapsed
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        with self._guard:
+            self._elapsed += seconds
+
     def sleep(self, seconds: float, stop: threading.Event) -> None:
         with self._guard:
             self.slept.append(seconds)

@@ -111,8 +111,9 @@ class Store:
                 "namespace": namespace,
                 "uid": f"{next(self._numbers):08x}-0000-4000-8000-000000000000",
                 "creationTimestamp": timestamp(self.wall()),
-                "generation": 1,
             }
+            if resource.plural in kinds.WITH_STATUS:
+                metadata["generation"] = 1
             kinds.default(resource, body)
             return self._write(place, body)
 
@@ -128,7 +129,7 @@ class Store:
             if body == stored:
                 return stored
             if body.get("spec") != stored.get("spec"):
-                body["metadata"]["generation"] = stored["metadata"]["generation"] + 1
+                _count_generation(body)
             return self._write(place, body)
 
     def delete(self, place: Place, *, uid: str = "", grace_seconds: int | None = None) -> None:
@@ -148,7 +149,7 @@ class Store:
         def mark(body: cluster.Body) -> None:
             metadata = body["metadata"]
             if "deletionTimestamp" not in metadata:
-                metadata["generation"] += 1
+                _count_generation(body)
                 metadata["deletionTimestamp"] = timestamp(self.wall() + grace)
                 metadata["deletionGracePeriodSeconds"] = grace
             elif grace < metadata["deletionGracePeriodSeconds"]:
@@ -178,3 +179,8 @@ class Store:
             number, digit = divmod(number, len(_ALPHABET))
             letters += _ALPHABET[digit]
         return letters
+
+
+def _count_generation(body: cluster.Body) -> None:
+    if "generation" in body["metadata"]:
+        body["metadata"]["generation"] += 1
