@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scalequest_jobs import catalog, ports
 from scalequest_jobs.contract import graph, orders
-from scalequest_jobs.contract.artifact import ArtifactRef, StageManifest
+from scalequest_jobs.contract.artifact import ArtifactRef, ObjectRef, StageManifest
 from scalequest_jobs.contract.run import Spec
 from scalequest_jobs.contract.stage import RunIdentity
 from scalequest_jobs.execution import chunks, launching, worker
@@ -22,6 +22,7 @@ class Launcher:
     store: ports.ArtifactStore
     engines: ports.Engines
     folder: Path
+    hub_endpoint: str | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     ran: list[str] = field(default_factory=list)
     hits: list[str] = field(default_factory=list)
@@ -37,20 +38,30 @@ class Launcher:
 
     def step(self, node: graph.Node) -> None:
         """Carry out one node, or take it from the cache."""
-        stage = catalog.stage(node.stage)
-        inputs = {name: self.done[source][0] for name, source in node.inputs.items()}
-        node = pinning.pin(node, self.store, self.folder)
-        identity = RunIdentity(name="test-run", namespace="default", uid="test-run-1")
-        order = orders.make(
-            stage, node, self.spec, run=identity, inputs=inputs, engine_identity="fake"
-        )
+        order = self._make_order(node)
         if hit := launching.cached(self.store, order.fingerprint):
             self.hits.append(node.name)
             self.done[node.name] = hit
             return
         self.ran.append(node.name)
         shards = [self._shard(order, shard) for shard in range(order.shards)]
-        self.done[node.name] = launching.commit_stage(self.store, order, stage.output, shards)
+        self.done[node.name] = launching.commit_stage(
+            self.store, order, catalog.stage(node.stage).output, shards
+        )
+
+    def order(self, node: graph.Node) -> ObjectRef:
+        """Write a node's order and return where it is."""
+        return launching.put_order(self.store, self._make_order(node))
+
+    def _make_order(self, node: graph.Node) -> worker.Order:
+        return orders.make(
+            catalog.stage(node.stage),
+            pinning.pin(node, self.store, self.folder),
+            self.spec,
+            run=RunIdentity(name="test-run", namespace="default", uid="test-run-1"),
+            inputs={name: self.done[source][0] for name, source in node.inputs.items()},
+            engine_identity="fake",
+        )
 
     def _shard(self, order: worker.Order, shard: int) -> ArtifactRef:
         return worker.execute(
@@ -59,7 +70,9 @@ class Launcher:
             attempt=chunks.new_attempt("test"),
             store=self.store,
             engines=self.engines,
-            settings=WorkerSettings(cache=self.folder / "cache", volumes=self.folder),
+            settings=WorkerSettings(
+                cache=self.folder / "cache", volumes=self.folder, hub_endpoint=self.hub_endpoint
+            ),
             sinks={},
             stop=self.stop,
         )

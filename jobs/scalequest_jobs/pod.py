@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scalequest_jobs import ports
+from scalequest_jobs import pod_surroundings, ports
 from scalequest_jobs.contract.artifact import ArtifactRef
 from scalequest_jobs.contract.launch import DEFAULT_TERMINATION_LOG, Env, ExitCode, Termination, exit_code
 from scalequest_jobs.contract.progress import Progress
@@ -22,13 +22,16 @@ logger = logging.getLogger(__name__)
 
 LOG_SECONDS = 10.0
 
+DEFAULT_CACHE = Path("/tmp/scalequest-cache")  # noqa: S108 - a pod's own
+
 
 def run_stage(
     stage: str, environment: Mapping[str, str], make_engines: Callable[[Order], ports.Engines] = real_engines
 ) -> ExitCode:
     """Carry out the order in the environment and return the process's exit code.
 
-    SIGTERM stops at the next opportunity and ends with 75: exit 0 would count as a completion.
+    SIGTERM stops at the next opportunity and ends with 75: exit 0 would count as a completion. An error
+    that no stage raises on purpose leaves its words too, then its traceback and exit code 1.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
@@ -40,6 +43,9 @@ def run_stage(
         code = exit_code(error)
         _leave(environment, Termination(error=code.name, message=str(error)))
         return code
+    except Exception as error:
+        _leave(environment, Termination(error="DEFECT", message=f"{type(error).__name__}: {error}"))
+        raise
     finally:
         signal.signal(signal.SIGTERM, previous)
     _leave(environment, Termination(manifest=ref.key, sha256=ref.sha256))
@@ -52,6 +58,8 @@ def _execute(
     make_engines: Callable[[Order], ports.Engines],
     stop: threading.Event,
 ) -> ArtifactRef:
+    cache = _path(environment, Env.CACHE) or DEFAULT_CACHE
+    pod_surroundings.settle(cache)
     store = address.open_store(
         _required(environment, Env.STORE),
         credentials=_path(environment, Env.S3_CREDENTIALS),
@@ -72,7 +80,7 @@ def _execute(
         store=store,
         engines=make_engines(order),
         settings=WorkerSettings(
-            cache=_path(environment, Env.CACHE) or Path("/tmp/scalequest-cache"),  # noqa: S108 - a pod's own
+            cache=cache,
             volumes=_path(environment, Env.VOLUMES) or Path("/"),
             api_key_file=_path(environment, Env.API_KEY_FILE),
             hub_endpoint=environment.get(Env.HUB_ENDPOINT),
