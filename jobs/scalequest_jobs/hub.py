@@ -2,7 +2,8 @@
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -45,10 +46,25 @@ class HubProgress:
     total_size: int
 
 
+def paths(
+    source: HubSource,
+    *,
+    limits: HubLimits = _NO_LIMITS_GIVEN,
+    backoff: retry.Backoff = _PATIENCE,
+    clock: retry.Clock = retry.SYSTEM_CLOCK,
+    draw: Callable[[], float] = random.random,
+) -> list[str]:
+    """Return the paths of the files that `fetch` would fetch, sorted. Raises as `fetch` before its first file."""
+    with _connected(source, retry.Retrier(backoff, clock=clock, draw=draw), clock) as hub:
+        entries = hub_listing.wanted(hub.listing(), source.repository, source.revision, limits)
+        return [entry.path for entry in entries]
+
+
 def fetch(
     source: HubSource,
     into: Path,
     *,
+    only: Collection[str] | None = None,
     on_progress: Callable[[HubProgress], None] = lambda _progress: None,
     limits: HubLimits = _NO_LIMITS_GIVEN,
     backoff: retry.Backoff = _PATIENCE,
@@ -58,28 +74,36 @@ def fetch(
     """Fetch a model's safetensors, JSON, text, tokenizer and template files; return them by path.
 
     Each file appears in `into` only when it is complete and has the size and digest that the hub
-    declared. Everything else in the repository is left out. A broken download goes on from where it
-    broke off. `on_progress` is called for each piece of at most 1 MiB.
+    declared. Everything else in the repository is left out, and so are paths that are not in `only`. A
+    broken download goes on from where it broke off. `on_progress` is called for each piece of at most 1 MiB.
 
     Raises:
         BadParametersError: wrong repository, revision or endpoint, or no access.
         BadInputError: no safetensors weights, a dangerous path, a wrong digest, or more than `limits`.
         TryAgainError: the hub stays unreachable or busy, or the disk is full.
     """
+    with _connected(source, retry.Retrier(backoff, clock=clock, draw=draw), clock) as hub:
+        entries = hub_listing.wanted(hub.listing(), source.repository, source.revision, limits)
+        chosen = [entry for entry in entries if only is None or entry.path in only]
+        return _fetch_all(hub, chosen, into, on_progress, limits)
+
+
+@contextmanager
+def _connected(
+    source: HubSource, retrier: retry.Retrier, clock: retry.Clock
+) -> Iterator[hub_connection.Connection]:
     _check(source)
     timeout = httpx.Timeout(_READ_SECONDS, connect=http_exchange.CONNECT_SECONDS)
     with httpx.Client(timeout=timeout, follow_redirects=True) as client:
-        hub = hub_connection.Connection(
+        yield hub_connection.Connection(
             client,
             endpoint=http_exchange.checked_url(source.endpoint, field="hub endpoint"),
             repository=source.repository,
             revision=source.revision,
             token_file=source.token_file,
-            retrier=retry.Retrier(backoff, clock=clock, draw=draw),
+            retrier=retrier,
             clock=clock,
         )
-        entries = hub_listing.wanted(hub.listing(), source.repository, source.revision, limits)
-        return _fetch_all(hub, entries, into, on_progress, limits)
 
 
 def _check(source: HubSource) -> None:

@@ -1,6 +1,11 @@
-"""Bring a model into the run: its safetensors, JSON and tokenizer files, each with its digest."""
+"""Bring a model into the run: its safetensors, JSON and tokenizer files, each with its digest.
 
+A row is a file, and so is a chunk: an attempt that was interrupted fetches none of them again.
+"""
+
+import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -56,22 +61,14 @@ def _parameters(source: ModelSource) -> FetchParameters:
 
 
 def run(context: StageContext[FetchParameters]) -> None:
-    """Fetch or register the model's files and commit them."""
-    context.begin(1)
-    if context.log.is_committed(context.chunks[0]):
-        return
-    parameters = context.parameters
-    if parameters.hub:
-        files = _from_hub(context)
-        context.commit_whole(Outcome(rows_in=1, rows_out=1, files=files))
-        return
-    objects = source_objects(context.store, context.settings.volumes, parameters)
-    if parameters.content and content_digest(objects) != parameters.content:
-        raise ports.BadInputError(f"{parameters.path} changed since the run was planned; start the run again")
-    context.commit_whole(Outcome(rows_in=1, rows_out=1, objects=objects))
+    """Fetch or register the model's files and commit each."""
+    if context.parameters.hub:
+        _fetch(context)
+    else:
+        _register(context)
 
 
-def _from_hub(context: StageContext[FetchParameters]) -> dict[str, Path]:
+def _fetch(context: StageContext[FetchParameters]) -> None:
     parameters, settings = context.parameters, context.settings
     context.reporter.activity(f"fetching {parameters.hub} at {parameters.revision[:12]}")
     source = hub.HubSource(
@@ -80,16 +77,35 @@ def _from_hub(context: StageContext[FetchParameters]) -> dict[str, Path]:
         endpoint=settings.hub_endpoint or hub.DEFAULT_ENDPOINT,
         token_file=settings.hub_token_file,
     )
+    paths = hub.paths(source)
+    _check(paths, parameters.hub)
+    context.begin(len(paths))
     folder = context.scratch / "model"
-    files = hub.fetch(source, folder, on_progress=lambda progress: _report(context, progress))
-    return {file.path: folder / file.path for file in files}
+    for chunk in context.pending():
+        own = paths[chunk.first : chunk.last]
+        hub.fetch(source, folder, only=own, on_progress=lambda progress: _report(context, progress))
+        files = {path: folder / path for path in own}
+        context.commit(chunk, Outcome(rows_in=len(own), rows_out=len(own), files=files))
+        shutil.rmtree(folder)
 
 
 def _report(context: StageContext[FetchParameters], progress: hub.HubProgress) -> None:
+    context.check_stop()
     context.reporter.fetched(
-        f"fetched {progress.files} of {progress.total_files} files, "
-        f"{progress.size / 1e6:,.0f} of {progress.total_size / 1e6:,.0f} MB"
+        f"fetched {progress.size / 1e6:,.0f} of {progress.total_size / 1e6:,.0f} MB of this file"
     )
+
+
+def _register(context: StageContext[FetchParameters]) -> None:
+    parameters = context.parameters
+    objects = source_objects(context.store, context.settings.volumes, parameters)
+    if parameters.content and content_digest(objects) != parameters.content:
+        raise ports.BadInputError(f"{parameters.path} changed since the run was planned; start the run again")
+    names = sorted(objects)
+    context.begin(len(names))
+    for chunk in context.pending():
+        own = {name: objects[name] for name in names[chunk.first : chunk.last]}
+        context.commit(chunk, Outcome(rows_in=len(own), rows_out=len(own), objects=own))
 
 
 def source_objects(
@@ -101,7 +117,7 @@ def source_objects(
         if parameters.path
         else _stored_objects(store, parameters.key)
     )
-    _check(list(objects), parameters.path or parameters.key)
+    _check(objects, parameters.path or parameters.key)
     return objects
 
 
@@ -135,7 +151,7 @@ def content_digest(objects: dict[str, ObjectRef]) -> str:
     return fingerprint.digest({name: ref.sha256 for name, ref in objects.items()})
 
 
-def _check(names: list[str], place: str) -> None:
+def _check(names: Collection[str], place: str) -> None:
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         raise ports.BadInputError(
             f"{place} holds no usable model: expected config.json and *.safetensors, seen {sorted(names)[:20]}; "
@@ -152,4 +168,5 @@ STAGE = Stage(
     nodes=nodes,
     run=run,
     source="3.1: the models",
+    chunk_rows=1,
 )
