@@ -1,6 +1,7 @@
 """Checkpoints of a training stage in the store: files first, then a receipt that makes them exist."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import pydantic
@@ -55,8 +56,7 @@ class CheckpointLog:
         if receipt.fingerprint != self._order.fingerprint:
             raise ports.BadInputError("it is of other parameters")
         target = folder / f"checkpoint-{receipt.step}"
+        shutil.rmtree(target, ignore_errors=True)  # what a damaged checkpoint of the same step left
         for name, ref in receipt.objects.items():
-            path = target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(reading.read_object(self._store, ref))
+            models.place(self._store, ref, target / name)
         return target

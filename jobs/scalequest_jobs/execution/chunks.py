@@ -144,7 +144,7 @@ class ShardLog:
             if receipt.fingerprint != self._order.fingerprint:
                 return None
             for ref in receipt.objects.values():
-                reading.read_object(self._store, ref)
+                reading.verify_object(self._store, ref)
         except (pydantic.ValidationError, ports.BadInputError, ports.ObjectMissingError) as error:
             logger.warning("not adopted: %s: %s", key, error)
             return None

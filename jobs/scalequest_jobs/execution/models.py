@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from scalequest_jobs import ports
@@ -24,11 +25,17 @@ def _files(manifest: StageManifest) -> dict[str, ObjectRef]:
     }
 
 
-def materialise(store: ports.ArtifactStore, manifest: StageManifest, cache: Path) -> Path:
+def materialise(
+    store: ports.ArtifactStore,
+    manifest: StageManifest,
+    cache: Path,
+    *,
+    check_stop: Callable[[], None] = lambda: None,
+) -> Path:
     """Return a folder with the model's files, each checked against its digest.
 
     The folder is named by the model's digest and appears complete or not at all, so workers of one
-    machine share it. Files on a volume are linked, not copied.
+    machine share it. Files on a volume are linked, not copied. `check_stop` is called before each file.
     """
     folder = cache / "models" / model_digest(manifest)[:32]
     if folder.exists():
@@ -36,7 +43,7 @@ def materialise(store: ports.ArtifactStore, manifest: StageManifest, cache: Path
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
     try:
-        place_files(store, manifest, partial)
+        place_files(store, manifest, partial, check_stop=check_stop)
         try:
             partial.rename(folder)
         except OSError:
@@ -47,13 +54,21 @@ def materialise(store: ports.ArtifactStore, manifest: StageManifest, cache: Path
     return folder
 
 
-def place_files(store: ports.ArtifactStore, manifest: StageManifest, folder: Path) -> None:
+def place_files(
+    store: ports.ArtifactStore,
+    manifest: StageManifest,
+    folder: Path,
+    *,
+    check_stop: Callable[[], None] = lambda: None,
+) -> None:
     """Write an artifact's files into a folder, each checked against its digest."""
     for name, ref in _files(manifest).items():
-        _place(store, ref, folder / name)
+        check_stop()
+        place(store, ref, folder / name)
 
 
-def _place(store: ports.ArtifactStore, ref: ObjectRef, target: Path) -> None:
+def place(store: ports.ArtifactStore, ref: ObjectRef, target: Path) -> None:
+    """Write an object to a file, checked against its digest and never held in memory."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if ref.path:
         target.symlink_to(Path(ref.path).absolute())

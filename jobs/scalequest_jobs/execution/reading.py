@@ -1,7 +1,9 @@
 """Reading artifacts: always by digest, from the manifest down; never by listing."""
 
 import hashlib
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +15,8 @@ from scalequest_jobs.contract import fingerprint, tables
 from scalequest_jobs.contract.artifact import ArtifactRef, ObjectRef, StageManifest
 
 _BLOCK = 1 << 20
+_MOST_IN_MEMORY = 64 << 20
+"""Bytes. Weights and optimiser states are larger, and a worker's memory is not made for them."""
 
 
 def file_sha256(path: Path) -> str:
@@ -30,18 +34,44 @@ def read_object(store: ports.ArtifactStore, ref: ObjectRef) -> bytes:
     Raises:
         BadInputError: the object is missing or its content is not what was committed.
     """
-    try:
+    with _gone_is_bad_input(store, ref):
         data = Path(ref.path).read_bytes() if ref.path else store.get(ref.key)
+    _check_digest(store, ref, fingerprint.sha256(data))
+    return data
+
+
+def verify_object(store: ports.ArtifactStore, ref: ObjectRef) -> None:
+    """Hold an object's content against its digest; a large one is read through a file.
+
+    Raises:
+        BadInputError: as `read_object`.
+    """
+    if ref.size <= _MOST_IN_MEMORY:
+        read_object(store, ref)
+        return
+    with tempfile.TemporaryDirectory(prefix="scalequest-") as scratch, _gone_is_bad_input(store, ref):
+        path = Path(ref.path or Path(scratch) / "object")
+        if not ref.path:
+            store.download(ref.key, path)
+        _check_digest(store, ref, file_sha256(path))
+
+
+@contextmanager
+def _gone_is_bad_input(store: ports.ArtifactStore, ref: ObjectRef) -> Iterator[None]:
+    try:
+        yield
     except (ports.ObjectMissingError, FileNotFoundError) as error:
         raise ports.BadInputError(
             f"{ref.key or ref.path} is gone from {store.describe()}; it was committed"
         ) from error
-    if (seen := fingerprint.sha256(data)) != ref.sha256:
+
+
+def _check_digest(store: ports.ArtifactStore, ref: ObjectRef, seen: str) -> None:
+    if seen != ref.sha256:
         raise ports.BadInputError(
             f"{ref.key or ref.path} in {store.describe()} has sha256 {seen}, but {ref.sha256} was committed; "
             "restore the object, or delete the run and start it again"
         )
-    return data
 
 
 def read_manifest(store: ports.ArtifactStore, ref: ArtifactRef) -> StageManifest:

@@ -104,7 +104,7 @@ def _objects(store: ports.ArtifactStore, node: str, manifest: StageManifest) -> 
         for name, ref in sorted(receipt.objects.items()):
             subject = f"object {node} chunk {receipt.chunk} {name}"
             try:
-                reading.read_object(store, ref)
+                reading.verify_object(store, ref)
             except ports.StageError as error:
                 yield Check(subject=subject, ok=False, message=str(error))
             else:
