@@ -1,6 +1,7 @@
 """Engines that play the tiny world without any model: questions, judgements, answers and scores."""
 
 import random
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -65,7 +66,7 @@ class WorldEngines:
         self.trainers.append(RecordingTrainer())
         return self.trainers[-1]
 
-    def chat(self, endpoint: ports.EndpointSettings) -> ports.ChatEndpoint:
+    def chat(self, endpoint: ports.EndpointSettings, stop: threading.Event) -> ports.ChatEndpoint:
         return self.endpoint
 
 

@@ -650,3 +650,29 @@ def test_no_body_breaks_the_parser(body: bytes) -> None:
     answer = openai_answer.parse(body)
     assert (answer.text is None) == bool(answer.error)
     assert isinstance(openai_answer.lasting_problem(429, body), str)
+
+
+# --- Asked to stop ------------------------------------------------------------------------------
+
+
+def test_when_asked_to_stop_nothing_more_is_sent_and_no_wait_is_waited_out(
+    server: chat.ChatServer, settings: ports.EndpointSettings
+) -> None:
+    server.script.extend([chat.refusal(503, Retry_After="250")] * 3)
+    stop = threading.Event()
+    changed = dataclasses.replace(settings, concurrency=2)
+    with contextlib.closing(openai_endpoint.OpenAiEndpoint(changed, stop=stop)) as client:
+        seen: list[tuple[list[ports.ChatReply], ports.StageError]] = []
+        consumer = threading.Thread(
+            target=lambda: seen.append(until_error(client, (request(i) for i in range(10))))
+        )
+        consumer.start()
+        while len(server.requests) < 2:
+            consumer.join(timeout=0.01)
+        stop.set()
+        consumer.join(timeout=30)
+    assert not consumer.is_alive()
+    replies, error = seen[0]
+    assert replies == []
+    assert isinstance(error, ports.StoppedError)
+    assert len(server.requests) == 2

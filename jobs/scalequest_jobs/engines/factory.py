@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
@@ -94,11 +95,11 @@ class RealEngines:
 
         return TrlTrainer()
 
-    def chat(self, endpoint: ports.EndpointSettings) -> ports.ChatEndpoint:
+    def chat(self, endpoint: ports.EndpointSettings, stop: threading.Event) -> ports.ChatEndpoint:
         """Return the HTTP client."""
         from scalequest_jobs.engines.openai_endpoint import OpenAiEndpoint
 
-        return OpenAiEndpoint(endpoint)
+        return OpenAiEndpoint(endpoint, stop=stop)
 
 
 def _has_vllm() -> bool:

@@ -3,9 +3,12 @@
 import concurrent.futures
 import threading
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from scalequest_jobs import ports
 from scalequest_jobs.engines import spend
+
+_POLL_SECONDS: Final = 0.2
 
 Answerer = Callable[[ports.ChatRequest, spend.Bill, threading.Event], ports.ChatReply]
 
@@ -13,7 +16,8 @@ Answerer = Callable[[ports.ChatRequest, spend.Bill, threading.Event], ports.Chat
 class Flight:
     """One pass over `requests`: at most `size` are on their way, and no more are pulled than that.
 
-    `answer` runs in a thread of its own for each; when its event is set it should end soon.
+    `answer` runs in a thread of its own for each; when its event is set it should end soon. It is set
+    after a failure, and when `asked_to_stop` is.
     """
 
     def __init__(
@@ -24,12 +28,14 @@ class Flight:
         size: int,
         prices: spend.Prices,
         ledger: spend.Ledger,
+        asked_to_stop: threading.Event,
     ) -> None:
         self._requests = requests
         self._answer = answer
         self._size = size
         self._prices = prices
         self._ledger = ledger
+        self._asked_to_stop = asked_to_stop
         self._stop = threading.Event()
         self._under_way: set[concurrent.futures.Future[ports.ChatReply]] = set()
         self._waiting: ports.ChatRequest | None = None
@@ -73,9 +79,18 @@ class Flight:
         if not self._under_way:
             self._failure = self._ledger.refusal(worst_case)
 
+    def _heed_stop(self) -> None:
+        if self._asked_to_stop.is_set() and self._failure is None:
+            self._failure = ports.StoppedError("stopped as asked; no further request was sent")
+            self._stop.set()
+
     def _landed(self) -> Iterator[ports.ChatReply]:
-        finished = concurrent.futures.FIRST_COMPLETED
-        done, self._under_way = concurrent.futures.wait(self._under_way, return_when=finished)
+        done: set[concurrent.futures.Future[ports.ChatReply]] = set()
+        while not done:
+            self._heed_stop()
+            done, self._under_way = concurrent.futures.wait(
+                self._under_way, timeout=_POLL_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
+            )
         for future in done:
             try:
                 reply = future.result()

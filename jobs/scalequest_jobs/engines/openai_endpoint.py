@@ -30,12 +30,14 @@ class OpenAiEndpoint:
         self,
         settings: ports.EndpointSettings,
         *,
+        stop: threading.Event | None = None,
         clock: retry.Clock = retry.SYSTEM_CLOCK,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         base = http_exchange.checked_url(settings.url, field="endpoint.url")
         self._url = f"{base}/chat/completions"
+        self._stop = stop or threading.Event()
         self._clock = clock
         self._draw = draw
         self._prices = _prices(settings)
@@ -58,6 +60,8 @@ class OpenAiEndpoint:
     def complete(self, requests: Iterable[ports.ChatRequest]) -> Iterator[ports.ChatReply]:
         """Yield replies as they arrive, `settings.concurrency` requests in flight.
 
+        Once `stop` is set nothing more is sent or tried again; what is on its way has its time limit.
+
         Raises as `ports.ChatEndpoint.complete` says, after all that was in flight has been yielded;
         an error of `ports` that `requests` raises is passed on in the same way.
         """
@@ -67,6 +71,7 @@ class OpenAiEndpoint:
             size=self._settings.concurrency,
             prices=self._prices,
             ledger=self._ledger,
+            asked_to_stop=self._stop,
         ).replies()
 
     def close(self) -> None:

@@ -77,7 +77,9 @@ class StageContext(Generic[P]):
     def model(self, name: str) -> Path:
         """Return a folder with an input model's files, each verified."""
         self.reporter.activity(f"fetching the model {name}")
-        return models.materialise(self.store, self.manifest(name), self.settings.cache)
+        return models.materialise(
+            self.store, self.manifest(name), self.settings.cache, check_stop=self.check_stop
+        )
 
     def generator(self, name: str) -> ports.TextGenerator:
         """Load an input model as bulk generator."""

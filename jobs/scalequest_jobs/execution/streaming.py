@@ -1,6 +1,6 @@
 """Feeding an engine without pause across chunks, and committing each chunk when its last answer lands."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from scalequest_jobs.execution.chunks import Chunk, Outcome
@@ -51,12 +51,18 @@ def run(
             answers[chunk.index] = []
             yield from batch
 
-    for answer in engine(feed()):
-        context.reporter.answered(*tokens(answer))
-        answers[answer.chunk].append(answer)
-        chunk, expected = waiting[answer.chunk]
-        if len(answers[answer.chunk]) == expected:
-            del waiting[answer.chunk]
-            done = sorted(answers.pop(answer.chunk), key=lambda item: item.index)
-            context.commit(chunk, finish(chunk, done))
-        context.check_stop()
+    stream = engine(feed())
+    try:
+        for answer in stream:
+            context.reporter.answered(*tokens(answer))
+            answers[answer.chunk].append(answer)
+            chunk, expected = waiting[answer.chunk]
+            if len(answers[answer.chunk]) == expected:
+                del waiting[answer.chunk]
+                done = sorted(answers.pop(answer.chunk), key=lambda item: item.index)
+                context.commit(chunk, finish(chunk, done))
+            context.check_stop()
+    finally:
+        # An error's traceback keeps the stream alive, and with it the requests in the engine.
+        if isinstance(stream, Generator):
+            stream.close()

@@ -48,8 +48,9 @@ class ChatEndpoint(Protocol):
         """Yield a reply for each request, in any order, a bounded number in flight.
 
         Raises TryAgainError when the endpoint stays unreachable or rate-limited past the retry
-        limits, BadParametersError when it refuses the key or the model, and SpendLimitError when
-        the next request could pass the spend limit. Replies already received have been yielded.
+        limits, BadParametersError when it refuses the key or the model, SpendLimitError when the
+        next request could pass the spend limit, and StoppedError when asked to stop. Replies
+        already received have been yielded.
         """
 
     def close(self) -> None:

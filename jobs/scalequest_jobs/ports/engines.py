@@ -1,5 +1,6 @@
 """The adapters of one worker."""
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -59,5 +60,5 @@ class Engines(Protocol):
     def trainer(self) -> Trainer:
         """Return the trainer."""
 
-    def chat(self, endpoint: EndpointSettings) -> ChatEndpoint:
-        """Return the client of an endpoint."""
+    def chat(self, endpoint: EndpointSettings, stop: threading.Event) -> ChatEndpoint:
+        """Return the client of an endpoint; once `stop` is set it sends nothing more and waits for nothing."""

@@ -1,7 +1,7 @@
 """Training a question generator and measuring what it writes afterwards."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,21 +165,14 @@ def run_trainer(context: StageContext[Any], job: ports.TrainingJob) -> ports.Tra
     context.reporter.activity(f"going on from {checkpoint.name}" if checkpoint else "training")
     trainer = context.engines.trainer()
     context.engine.update(trainer.identity)
-    return trainer.train(_with_callbacks(context, job, checkpoint))
-
-
-def _with_callbacks(
-    context: StageContext[Any], job: ports.TrainingJob, checkpoint: Path | None
-) -> ports.TrainingJob:
-    values = {name: getattr(job, name) for name in job.__dataclass_fields__}
-    return ports.TrainingJob(
-        **{
-            **values,
-            "checkpoint": checkpoint,
-            "on_checkpoint": context.checkpoints.save,
-            "on_progress": context.reporter.trained,
-            "should_stop": context.stop.is_set,
-        }
+    return trainer.train(
+        replace(
+            job,
+            checkpoint=checkpoint,
+            on_checkpoint=context.checkpoints.save,
+            on_progress=context.reporter.trained,
+            should_stop=context.stop.is_set,
+        )
     )
 
 
@@ -218,7 +211,10 @@ def _measure(
         )
         for index in range(gate.sample)
     ]
-    samples = [completion.samples[0] for completion in sampler.generate(requests)]
+    samples = []
+    for completion in sampler.generate(requests):
+        samples.append(completion.samples[0])
+        context.check_stop()
     sampler.close()
     measured = gates.measure(
         [sample.text.strip() for sample in samples],

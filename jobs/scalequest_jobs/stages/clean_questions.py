@@ -59,6 +59,7 @@ def run(context: StageContext[CleanParameters]) -> None:
     rejects: list[Reject] = []
     rows = raw
     for activity, keep in _steps(context):
+        context.check_stop()
         context.reporter.activity(activity)
         rows = keep(rows, rejects)
     context.commit_whole(

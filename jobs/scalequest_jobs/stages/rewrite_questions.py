@@ -107,11 +107,10 @@ class _Work:
 
     def by_endpoint(self, endpoint: Endpoint) -> None:
         """Rewrite through a chat endpoint."""
-        client = self._context.engines.chat(
-            conversation.endpoint_settings(
-                endpoint, self._context.settings.api_key_file, spent=self._context.adopted.cost_micro_usd
-            )
+        settings = conversation.endpoint_settings(
+            endpoint, self._context.settings.api_key_file, spent=self._context.adopted.cost_micro_usd
         )
+        client = self._context.engines.chat(settings, self._context.stop)
         self._context.engine.update(client.identity)
         self._context.reporter.activity(f"rewriting with {endpoint.model}")
         parameters = self._context.parameters

@@ -57,10 +57,10 @@ def run(context: StageContext[SelectionParameters]) -> None:
     if context.log.is_committed(context.chunks[0]):
         return
     rows.sort(key=lambda row: (row["question_id"], row["candidate"]))
-    choices = [
-        choose(list(group), context.parameters, context.domain)
-        for _, group in groupby(rows, key=lambda row: str(row["question_id"]))
-    ]
+    choices = []
+    for _, group in groupby(rows, key=lambda row: str(row["question_id"])):
+        choices.append(choose(list(group), context.parameters, context.domain))
+        context.check_stop()
     choices = sample_by_pass_rate(choices, context.parameters.pass_rate)
     kept = [choice for choice in choices if choice["verdict"].keep]
     context.commit_whole(
