@@ -1,7 +1,7 @@
 """From the API server's bodies to the small values that planning works on."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pydantic
@@ -39,6 +39,7 @@ def run_view(body: Body) -> RunView:
         finalizers=tuple(metadata.get("finalizers") or ()),
         spec=None if unreadable else spec,
         problem=unreadable or problem,
+        unreadable=bool(unreadable),
     )
 
 
@@ -147,10 +148,11 @@ def _disruption(condition: Body | None) -> str:
 
 
 def _container(status: Body) -> dict[str, Any]:
-    """Return the fields of a PodView that come from the worker's container."""
+    """Return the fields of a PodView that come from the worker's container, and what keeps any from starting."""
     statuses = status.get("containerStatuses") or ()
     state = next((item.get("state") or {} for item in statuses if item["name"] == CONTAINER), {})
-    waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+    ended = state.get("terminated") or {}
+    waiting = _waiting([*(status.get("initContainerStatuses") or ()), *statuses])
     return {
         "waiting_reason": waiting.get("reason", ""),
         "waiting_message": message(waiting.get("message", "")),
@@ -158,3 +160,10 @@ def _container(status: Body) -> dict[str, Any]:
         "ended_reason": ended.get("reason", "") or status.get("reason", ""),
         "termination": (ended.get("message") or "")[:4096],
     }
+
+
+def _waiting(statuses: Sequence[Body]) -> Body:
+    """Return why a container waits: the first with a reason of its own, not one that waits for another."""
+    waiting = [(item.get("state") or {}).get("waiting") or {} for item in statuses]
+    own = (found for found in waiting if found.get("reason") not in (None, "PodInitializing"))
+    return next(own, next(iter(waiting), {}))

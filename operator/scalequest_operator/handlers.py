@@ -1,0 +1,57 @@
+"""What kopf is used for: log-in, and the events of runs. Nothing else of it decides anything.
+
+No create, update or field handlers, daemons, timers or indices, no kopf annotations or finalizers: they lose updates
+and keep objects that are gone (ARCHITECTURE.md).
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import kopf
+
+from scalequest_operator import cluster
+from scalequest_operator.workqueue import RunKey, WorkQueue
+
+
+def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
+    """Return the handlers that put the keys of changed runs into the queue."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def log_in(**arguments: Any) -> Any:
+        return kopf.login_via_client(**arguments)
+
+    @kopf.on.event(cluster.RUNS.group, cluster.RUNS.version, cluster.RUNS.plural, registry=handlers)
+    def run_changed(namespace: str | None, name: str | None, **_: Any) -> None:
+        if namespace and name:
+            queue.add(RunKey(namespace=namespace, name=name))
+
+    return handlers
+
+
+def settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: no rights beyond those on runs, no events of its own, no giving up in an outage."""
+    chosen = kopf.OperatorSettings()
+    chosen.scanning.disabled = True
+    chosen.posting.enabled = False
+    chosen.peering.standalone = True
+    chosen.watching.chunk_size = 500
+    chosen.watching.inactivity_timeout = 70
+    chosen.networking.request_timeout = 30
+    chosen.networking.connect_timeout = 5
+    # The default ends after two minutes of outage, and the watching task with it.
+    chosen.networking.error_backoffs = [1, 1, 2, 3, 5, 8, 13, 21, *[30] * 10_000]
+    return chosen
+
+
+def follow(queue: WorkQueue, namespaces: Sequence[str], stop: Future[None]) -> None:
+    """Follow runs in this thread until `stop` has a result or the process is asked to end."""
+    kopf.run(
+        registry=registry(queue),
+        settings=settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+    )

@@ -1,0 +1,118 @@
+"""One operator process: lead or stand by, then follow runs until told to stop."""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from types import FrameType
+from typing import Final
+
+from scalequest_operator import handlers, logs
+from scalequest_operator.cluster import KubeApi
+from scalequest_operator.cluster_client import connect
+from scalequest_operator.controller import Controller
+from scalequest_operator.lease import Lease
+from scalequest_operator.probes import ProbeServer
+from scalequest_operator.rate import TokenBucket
+from scalequest_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+LEASE_NAME: Final = "scalequest-operator"
+
+WATCHDOG_SECONDS: Final = 5.0
+
+
+def run(settings: Settings) -> None:
+    """Work until the process is told to stop.
+
+    Raises:
+        ConfigurationError: the configuration file or the way to the API server is wrong.
+    """
+    logs.configure(settings.log_format, settings.log_level)
+    limit = TokenBucket(per_second=settings.calls_per_second, burst=int(2 * settings.calls_per_second))
+    api = connect(limit=limit)
+    controller = Controller(api, settings)
+    stop, leading = threading.Event(), threading.Event()
+    # kopf waits for a thread's event in a thread of its own, which nothing can end: it gets a future.
+    stop_kopf: Future[None] = Future()
+    _on_signals(stop, stop_kopf)
+    with contextlib.ExitStack() as stack:
+        if settings.probe_port:
+            stack.enter_context(_probes(settings.probe_port, controller, leading))
+        if settings.lease_namespace and not _lead(api, settings, stop, stack):
+            return
+        leading.set()
+        logger.info("leading as %s", settings.identity)
+        stack.callback(controller.stop)
+        stack.callback(stop.set)
+        controller.start(stop)
+        threading.Thread(target=_watch_over, args=(controller, stop), name="watchdog", daemon=True).start()
+        if not stop.is_set():
+            handlers.follow(controller.queue, settings.namespaces, stop_kopf)
+    logger.info("stopped")
+
+
+def _on_signals(stop: threading.Event, stop_kopf: Future[None]) -> None:
+    """Stop when told to, also before kopf runs and takes the signals over."""
+
+    def told(_number: int, _frame: FrameType | None) -> None:
+        if not stop.is_set():
+            stop.set()
+            stop_kopf.set_result(None)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, told)
+
+
+def _lead(api: KubeApi, settings: Settings, stop: threading.Event, stack: contextlib.ExitStack) -> bool:
+    """Wait for the lease and keep it until the stack unwinds; return False when told to stop before."""
+    lease = Lease(
+        api,
+        namespace=settings.lease_namespace,
+        name=LEASE_NAME,
+        identity=settings.identity,
+        on_lost=_die,
+    )
+    logger.info("waiting for the lease %s/%s", settings.lease_namespace, LEASE_NAME)
+    if not lease.acquire(stop):
+        return False
+    lease.start_renewing()
+    stack.callback(lease.release)
+    return True
+
+
+@contextlib.contextmanager
+def _probes(port: int, controller: Controller, leading: threading.Event) -> Iterator[None]:
+    """Serve the probes: a standby is healthy, and ready to lead; a leader is ready once it knows everything."""
+
+    def ready() -> str:
+        waits = leading.is_set() and not controller.synced
+        return "the informers have not listed everything yet" if waits else ""
+
+    def healthy() -> str:
+        return controller.trouble() if leading.is_set() else ""
+
+    server = ProbeServer(port, healthy=healthy, ready=ready)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+def _watch_over(controller: Controller, stop: threading.Event) -> None:
+    """End the process when it is of no use any more: another one starts clean."""
+    while not stop.wait(WATCHDOG_SECONDS):
+        if trouble := controller.trouble():
+            _die(trouble)
+
+
+def _die(why: str) -> None:
+    """End at once, without anything that could wait or write."""
+    logger.critical("ending: %s", why)
+    logging.shutdown()
+    os._exit(1)
