@@ -27,7 +27,8 @@ class TokenBucket:
         """Wait for this call's turn."""
         with self._guard:
             now = self._monotonic()
-            turn = max(self._next, now - self._lead)
-            self._next = turn + self._interval
-        if turn > now:
-            self._sleep(turn - now)
+            evenly = max(self._next, now)
+            self._next = evenly + self._interval
+        wait = evenly - self._lead - now
+        if wait > 0:
+            self._sleep(wait)
