@@ -11,7 +11,7 @@ import pydantic
 import yaml
 
 from scalequest_jobs.contract.base import DnsLabel, SpecModel
-from scalequest_jobs.contract.compute import Quantity
+from scalequest_jobs.contract.compute import Quantity, StageName
 from scalequest_jobs.contract.stage import Role
 from scalequest_operator.errors import ConfigurationError
 
@@ -62,13 +62,22 @@ class RoleConfiguration(SpecModel):
     """A partial PodSpec laid over the operator's: maps are merged, lists are appended, anything else replaces."""
 
 
+class StageConfiguration(SpecModel):
+    """What the pods of one stage get besides their role's."""
+
+    pod: dict[str, Any] = pydantic.Field(default_factory=dict)
+    """A partial PodSpec laid over the role's, for example a sidecar through which the rewriter's endpoint is reached."""
+
+
 class Profile(SpecModel):
     """How and where the stages of a run are carried out."""
 
     store: str | None = None
     """Endpoint of one of `stores`; the first one when absent."""
-    roles: dict[Role, RoleConfiguration]
+    roles: dict[Role, RoleConfiguration] = pydantic.Field(json_schema_extra={"required": list(Role)})
     """Image and resources for cpu, train, generate and score."""
+    stages: dict[StageName, StageConfiguration] = pydantic.Field(default_factory=dict, max_length=32)
+    """What pods of single stages get besides their role's."""
     command: Annotated[tuple[str, ...], pydantic.Field(min_length=1, max_length=16)] = ("scalequest",)
     """What runs in the container; `run STAGE` is added."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"

@@ -14,7 +14,7 @@ from scalequest_jobs.contract.launch import Env, ExitCode
 from scalequest_jobs.contract.run import API_VERSION, KIND, Spec
 from scalequest_jobs.contract.stage import Order, Role
 from scalequest_jobs.stages import fetch_model, rewrite_questions
-from scalequest_operator.configuration import Profile, StoreConfiguration
+from scalequest_operator.configuration import Profile, StageConfiguration, StoreConfiguration
 from scalequest_operator.planning.model import RunView
 
 CONTAINER: Final = "worker"
@@ -71,10 +71,12 @@ def name_of(attempt: Attempt) -> str:
 def job_body(attempt: Attempt) -> dict[str, Any]:
     """Return the Job's body. Same input, same body."""
     labels, annotations = _labels(attempt), _annotations(attempt)
+    of_role = attempt.profile.roles[attempt.role].pod
+    of_stage = attempt.profile.stages.get(attempt.order.stage, StageConfiguration()).pod
     queue = {names.Label.QUEUE.value: attempt.profile.queue} if attempt.profile.queue else {}
     template = {
         "metadata": {"labels": labels, "annotations": annotations},
-        "spec": _with_overlay(_pod_spec(attempt), attempt.profile.roles[attempt.role].pod),
+        "spec": _with_overlay(_with_overlay(_pod_spec(attempt), of_role), of_stage),
     }
     return {
         "apiVersion": "batch/v1",
