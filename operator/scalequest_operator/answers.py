@@ -8,6 +8,7 @@ from typing import Final
 import pydantic
 
 from scalequest_jobs import ports
+from scalequest_jobs.contract import commit
 from scalequest_jobs.contract.artifact import ArtifactKeys, order_key
 from scalequest_jobs.contract.progress import Progress
 from scalequest_jobs.contract.stage import Order
@@ -93,7 +94,10 @@ class Answerer:
                 reason=f"{store.describe()} holds none for shards {ranges(set(missing))}",
             )
         shards = [found[shard] for shard in range(order.shards)]
-        artifact, manifest = launching.commit_stage(store, order, question.kind, shards)
+        try:
+            artifact, manifest = launching.commit_stage(store, order, question.kind, shards)
+        except commit.CommitError as error:
+            return ShardsMissing(shards=tuple(range(order.shards)), reason=str(error))
         return Committed(artifact=artifact, counts=manifest.counts)
 
     def _progress(self, question: ReadProgress) -> Answer:

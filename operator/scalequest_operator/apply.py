@@ -91,7 +91,7 @@ class Applier:
 
     def _fail(self, action: FailPod) -> None:
         """Write what Kubernetes' own garbage collector writes for the pods of deleted nodes."""
-        condition = {
+        condition: dict[str, Any] = {
             "type": "DisruptionTarget",
             "status": "True",
             "reason": "MachineUnreachable",
@@ -101,8 +101,9 @@ class Applier:
         operations: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": action.uid},
             {"op": "replace", "path": "/status/phase", "value": "Failed"},
-            {"op": "add", "path": "/status/conditions/-", "value": condition},
         ]
+        if not action.is_marked:
+            operations.append({"op": "add", "path": "/status/conditions/-", "value": condition})
         self._if_it_is_there(
             lambda: self.api.patch(
                 cluster.PODS, self.run.namespace, action.name, operations, subresource="status"

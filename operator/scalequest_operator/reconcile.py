@@ -97,7 +97,7 @@ class Reconciler:
     def _write(self, body: cluster.Body, plan: Plan) -> None:
         """Write the status if it changed, guarded by the resourceVersion that was read: a stale writer changes nothing."""
         status = plan.status.body()
-        if status == (body.get("status") or {}):
+        if plan.keeps_status or status == (body.get("status") or {}):
             return
         metadata = body["metadata"]
         self.api.replace_status(

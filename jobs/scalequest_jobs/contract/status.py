@@ -16,6 +16,7 @@ from scalequest_jobs.contract.base import SpecModel
 MAX_STATUS_BYTES: Final = 64 * 1024
 MAX_REASONS: Final = 12
 MAX_MESSAGE: Final = 1024
+MAX_COUNTED: Final = 256
 
 
 def rfc3339(moment: dt.datetime) -> str:
@@ -99,8 +100,11 @@ class Artifact(SpecModel):
     """A committed artifact: the key and sha256 of its manifest, and the digest of its content."""
 
     key: Annotated[str, pydantic.Field(max_length=1024)]
+    """Key of the manifest in the bucket."""
     sha256: Digest
+    """sha256 of the manifest."""
     content: Digest = ""
+    """sha256 of what the manifest lists: equal content, equal digest."""
 
     def ref(self) -> ArtifactRef:
         """Return the reference that orders carry."""
@@ -111,21 +115,30 @@ class Shards(SpecModel):
     """How many shards a stage has and which are done, as index ranges: `0-3,5`."""
 
     total: int = 1
-    committed: Annotated[str, pydantic.Field(max_length=2048)] = ""
+    """How many there are."""
+    committed: Annotated[str, pydantic.Field(max_length=4096)] = ""
+    """Those that are done, as index ranges."""
     running: int = 0
+    """How many have a running pod."""
 
 
 class StageProgress(SpecModel):
     """What the stage's workers reported last, added up."""
 
     rows_total: int = 0
+    """Rows to do."""
     rows_done: int = 0
+    """Rows done."""
     rows_per_second: Annotated[str, pydantic.Field(max_length=24)] = ""
     """A decimal number as text: API conventions advise against floats."""
     tokens_per_second: Annotated[str, pydantic.Field(max_length=24)] = ""
+    """A decimal number as text, as above."""
     eta_seconds: int | None = None
+    """Seconds to the end of the stage at this rate."""
     activity: Annotated[str, pydantic.Field(max_length=200)] = ""
+    """What a worker is at, in its own words."""
     updated: Moment
+    """When the last report was read."""
 
 
 class StageStatus(SpecModel):
@@ -147,7 +160,9 @@ class StageStatus(SpecModel):
     artifact: Artifact | None = None
     shards: Shards | None = None
     rows_in: int | None = None
+    """Rows that went in."""
     rows_out: int | None = None
+    """Rows that came out."""
     rejected: dict[str, int] = pydantic.Field(default_factory=dict, max_length=MAX_REASONS + 1)
     """Rejected rows by reason; the rarest are added up as `other`."""
     failures: int = 0
@@ -155,28 +170,38 @@ class StageStatus(SpecModel):
     disruptions: int = 0
     """Pods that were lost to preemption, eviction or a lost node."""
     counted: Annotated[
-        tuple[Annotated[str, pydantic.Field(max_length=12)], ...], pydantic.Field(max_length=256)
+        tuple[Annotated[str, pydantic.Field(max_length=12)], ...], pydantic.Field(max_length=MAX_COUNTED)
     ] = ()
     """Lost and failed pods that still exist and are in the two counts: the start of their UIDs."""
+    counted_more: int = 0
+    """How many such pods there are besides: the oldest ones."""
     progress: StageProgress | None = None
     started: Moment | None = None
+    """When its first Job was made."""
     finished: Moment | None = None
+    """When it succeeded or failed."""
     message: Message = ""
+    """Why it waits, or how it ended."""
 
 
 class Dataset(SpecModel):
     """The published dataset."""
 
     name: Name
+    """Its name."""
     rows: int
+    """Questions with a kept answer."""
     artifact: Artifact
+    """Where it is."""
 
 
 class Cost(SpecModel):
     """What the run has cost so far."""
 
     gpu_hours: Annotated[str, pydantic.Field(max_length=24)] = ""
+    """GPU-hours, a decimal number as text."""
     usd: Annotated[str, pydantic.Field(max_length=24)] = ""
+    """USD, a decimal number as text."""
 
 
 class RunStatus(SpecModel):
@@ -189,10 +214,13 @@ class RunStatus(SpecModel):
     stage: Annotated[str, pydantic.Field(max_length=200)] = ""
     """The stages at work."""
     conditions: Annotated[tuple[Condition, ...], pydantic.Field(max_length=8)] = ()
+    """What is true of the run, each with a reason."""
     stages: Annotated[tuple[StageStatus, ...], pydantic.Field(max_length=200)] = ()
+    """Where each stage stands."""
     dataset: Dataset | None = None
     cost: Cost | None = None
     started: Moment | None = None
+    """When the run was accepted."""
     finished: Moment | None = None
     """When the run ended, for better or worse; nothing changes after it."""
 
@@ -267,5 +295,10 @@ _SHORTER: Final[tuple[Callable[[StageStatus], StageStatus], ...]] = (
         if stage.state.is_final
         else stage
     ),
-    lambda stage: stage.model_copy(update={"counted": stage.counted[-16:]}),
+    lambda stage: stage.model_copy(
+        update={
+            "counted": stage.counted[-16:],
+            "counted_more": stage.counted_more + max(0, len(stage.counted) - 16),
+        }
+    ),
 )

@@ -3,7 +3,6 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from scalequest_jobs.contract.status import (
     Condition,
@@ -15,8 +14,6 @@ from scalequest_jobs.contract.status import (
     message,
 )
 from scalequest_operator.planning.waiting import Wait
-
-DELETION: Final = "Deleted"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """What became of a pod, by its conditions and exit code, never by the text of a message; and the two budgets."""
 
+import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,8 +11,11 @@ import pydantic
 from scalequest_jobs.contract.artifact import ArtifactRef
 from scalequest_jobs.contract.compute import Retries
 from scalequest_jobs.contract.launch import ExitCode, Termination
-from scalequest_jobs.contract.status import StageStatus, message
+from scalequest_jobs.contract.status import MAX_COUNTED, StageStatus, message
 from scalequest_operator.planning.model import JobView, PodView
+
+_STOPPED: Final = frozenset({None, ExitCode.TRY_AGAIN, 128 + signal.SIGKILL, 128 + signal.SIGTERM})
+"""Exit codes of a worker that was told to end."""
 
 UID_PREFIX: Final = 12
 """Characters of a pod's UID that tell it apart from the other pods of a stage."""
@@ -23,7 +27,7 @@ class Fate(StrEnum):
     ALIVE = "alive"
     SUCCEEDED = "succeeded"
     DISRUPTED = "disrupted"
-    """Lost to preemption, eviction, a drain or a lost node: spends no failures."""
+    """Lost to preemption, eviction, a drain, a lost node or a deletion: spends no failures."""
     FAILED = "failed"
     """Failed by itself; another attempt may succeed."""
     HOPELESS = "hopeless"
@@ -38,7 +42,9 @@ def fate(pod: PodView) -> Fate:
         return Fate.ALIVE
     if pod.exit_code in (ExitCode.BAD_PARAMETERS, ExitCode.BAD_INPUT):
         return Fate.HOPELESS
-    return Fate.DISRUPTED if pod.disruption else Fate.FAILED
+    if pod.disruption or (pod.deleted is not None and pod.exit_code in _STOPPED):
+        return Fate.DISRUPTED
+    return Fate.FAILED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,23 +53,28 @@ class Losses:
 
     failures: int
     disruptions: int
-    counted: tuple[str, ...]
+    counted: tuple[str, ...] = ()
+    counted_more: int = 0
 
 
-def losses(status: StageStatus, pods: Sequence[PodView]) -> Losses:
+def losses(status: StageStatus, pods: Sequence[PodView], *, suspended: bool = False) -> Losses:
     """Return the stage's losses with those of `pods` that are not counted yet.
 
     A pod is counted once however often it is seen, also across restarts: the start of its UID stays
-    in the status for as long as the pod exists.
+    in the status for as long as the pod exists. Where there are too many to name, the oldest are known by
+    their number. A pod that ends because its user suspended the run is no loss.
     """
-    lost = {pod.uid[:UID_PREFIX]: fate(pod) for pod in pods}
-    lost = {uid: what for uid, what in lost.items() if what not in (Fate.ALIVE, Fate.SUCCEEDED)}
-    new = [what for uid, what in lost.items() if uid not in status.counted]
-    disruptions = sum(what is Fate.DISRUPTED for what in new)
+    lost = [pod for pod in pods if fate(pod) not in (Fate.ALIVE, Fate.SUCCEEDED)]
+    lost.sort(key=lambda pod: (pod.created, pod.uid))
+    unnamed = [pod for pod in lost if pod.uid[:UID_PREFIX] not in status.counted]
+    new = [fate(pod) for pod in unnamed[status.counted_more :] if not (suspended and pod.deleted)]
+    disruptions = new.count(Fate.DISRUPTED)
+    named = lost[-MAX_COUNTED:]
     return Losses(
         failures=status.failures + len(new) - disruptions,
         disruptions=status.disruptions + disruptions,
-        counted=tuple(sorted(lost)),
+        counted=tuple(pod.uid[:UID_PREFIX] for pod in named),
+        counted_more=len(lost) - len(named),
     )
 
 
@@ -108,6 +119,7 @@ def describe(pod: PodView) -> str:
 
 
 def newest_loss(pods: Iterable[PodView]) -> PodView | None:
-    """Return the lost pod that was created last, a hopeless one first."""
-    lost = [pod for pod in pods if fate(pod) not in (Fate.ALIVE, Fate.SUCCEEDED)]
-    return max(lost, key=lambda pod: (fate(pod) is Fate.HOPELESS, pod.created, pod.name), default=None)
+    """Return the lost pod that was created last; one that failed by itself comes before those that were told to end."""
+    order = (Fate.DISRUPTED, Fate.FAILED, Fate.HOPELESS)
+    lost = [pod for pod in pods if fate(pod) in order]
+    return max(lost, key=lambda pod: (order.index(fate(pod)), pod.created, pod.name), default=None)

@@ -92,6 +92,8 @@ class RunView:
     finalizers: tuple[str, ...] = ()
     spec: Spec | None = None
     problem: str = ""
+    unreadable: bool = False
+    """Whether there is a status that this version cannot read: it is left as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +269,8 @@ class FailPod:
     name: str
     uid: str
     message: str
+    is_marked: bool = False
+    """Whether it has a DisruptionTarget condition already: a second one would be refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,3 +310,5 @@ class Plan:
     notices: tuple[Notice, ...] = ()
     again_seconds: float | None = None
     """When to look again even if nothing happens; None leaves it to the periodic look."""
+    keeps_status: bool = False
+    """Whether the status stays as the API server has it, because it could not be read."""

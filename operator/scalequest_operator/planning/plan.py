@@ -1,6 +1,7 @@
 """`plan`: from everything observed to what is asked, written and done. The operator's whole judgement."""
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -11,6 +12,7 @@ from scalequest_jobs.contract.run import Spec
 from scalequest_jobs.contract.status import (
     Artifact,
     Dataset,
+    Phase,
     RunStatus,
     StageState,
     StageStatus,
@@ -25,6 +27,7 @@ from scalequest_operator.planning.model import (
     DeleteRun,
     Facts,
     JobView,
+    Notice,
     Observed,
     Plan,
     SetFinalizer,
@@ -43,14 +46,16 @@ def plan(observed: Observed, facts: Facts, now: dt.datetime) -> Plan:
     run = observed.run
     if run.deleted is not None:
         return _release(observed, run.deleted, now)
+    if run.unreadable:
+        return _left_alone(observed)
     if run.status.finished is not None:
         return _after_the_end(observed, run.status.finished, now)
+    started = run.status.started or now
+    if run.spec and (stop := _stop(run.spec, started, now)):
+        return _stopped(observed, catalog.plan(run.spec).nodes, stop, now)
     profile, store = observed.setting.profile, observed.setting.store
     if run.spec is None or profile is None or store is None:
         return _refused(observed, now)
-    started = run.status.started or now
-    if stop := _stop(run.spec, started, now):
-        return _stopped(observed, catalog.plan(run.spec).nodes, stop, now)
     setup = Setup(
         observed=observed,
         facts=facts,
@@ -69,13 +74,26 @@ def plan(observed: Observed, facts: Facts, now: dt.datetime) -> Plan:
 
 def _release(observed: Observed, deleted: dt.datetime, now: dt.datetime) -> Plan:
     """Free everything that a deleted run holds, then let it go; never wait longer than RELEASE_BOUND."""
-    status = observed.run.status
-    if names.FINALIZER not in observed.run.finalizers:
-        return Plan(status=status)
+    run = observed.run
+    status = run.status.model_copy(update={"phase": Phase.DELETING})
+    kept = Plan(status=status, keeps_status=run.unreadable)
+    if names.FINALIZER not in run.finalizers:
+        return kept
     held = [pod for pod in observed.pods if not pod.is_over]
     if (not observed.jobs and not held) or now - deleted > RELEASE_BOUND:
-        return Plan(status=status, actions=(SetFinalizer(present=False),))
-    return Plan(status=status, actions=_deletions(observed.jobs), again_seconds=2)
+        return replace(kept, actions=(SetFinalizer(present=False),))
+    return replace(kept, actions=_deletions(observed.jobs), again_seconds=2)
+
+
+def _left_alone(observed: Observed) -> Plan:
+    """A status that cannot be read holds facts all the same, so nothing is written over it."""
+    notice = Notice(kind="Warning", reason="StatusUnreadable", message=observed.run.problem)
+    return Plan(
+        status=observed.run.status,
+        keeps_status=True,
+        notices=(notice,),
+        again_seconds=PROBLEM_INTERVAL.total_seconds(),
+    )
 
 
 def _after_the_end(observed: Observed, finished: dt.datetime, now: dt.datetime) -> Plan:
@@ -198,7 +216,8 @@ def _deadline_seconds(spec: Spec, started: dt.datetime, now: dt.datetime) -> int
     if spec.active_deadline_seconds is None:
         return None
     left = started + dt.timedelta(seconds=spec.active_deadline_seconds) - now
-    return max(1, int(left.total_seconds()))
+    # Rounded up: a Job that ends before its run would look like a failure of its own.
+    return max(1, math.ceil(left.total_seconds()))
 
 
 def _stop(spec: Spec, started: dt.datetime, now: dt.datetime) -> _Stop | None:

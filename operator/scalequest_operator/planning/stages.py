@@ -100,17 +100,17 @@ def plan_stage(setup: Setup, node: Node, status: StageStatus, inputs: Mapping[st
     if status.state is StageState.WAITING:
         return _start(setup, node, status, inputs)
     job = setup.observed.job(status.job)
-    status = _with_losses(status, setup.observed.pods_of(node.name))
+    status = _with_losses(setup, status, setup.observed.pods_of(node.name))
     if job is None:
         return _without_job(setup, node, status, inputs)
     # What its workers do is told by the Job, even if the profile changed while it was created.
     status = _changed(status, order=job.order or status.order)
+    if job.finished == "Complete":
+        return _commit(setup, node, status, job)
     if why := failure.spent(setup.spec.retries, _losses(status)):
         return _failed(setup, status, why, DeleteJob(name=job.name, uid=job.uid))
     if job.finished == "Failed":
-        return _failed(setup, status, _failure_words(setup, node, job))
-    if job.finished == "Complete":
-        return _commit(setup, node, status, job)
+        return _given_up(setup, node, status, job)
     if job.suspended or setup.suspended:
         return _suspended(setup, status, job)
     return _working(setup, node, status, job)
@@ -187,7 +187,7 @@ def _without_job(
         case None:
             return StagePlan(status=status, questions=(question,))
         case Gone(gone=False):
-            return StagePlan(status=status, again=CREATE_GRACE)
+            return _with_refusal(setup, status.job, StagePlan(status=status, again=CREATE_GRACE))
         case Gone() if status.state is StageState.STARTING:
             # The same attempt again: a second writer that is still about to create it meets its name.
             again = _changed(_back_to_waiting(status, lost=False), attempt=status.attempt - 1)
@@ -243,13 +243,12 @@ def _back_to_waiting(status: StageStatus, *, lost: bool) -> StageStatus:
 def _working(setup: Setup, node: Node, status: StageStatus, job: JobView) -> StagePlan:
     """The Job is at work: say how far it is, or why it does not move, and free it of pods on lost machines."""
     pods = [pod for pod in setup.observed.pods_of(node.name) if pod.job_uid == job.uid]
-    running = sum(pod.phase == "Running" and pod.deleted is None for pod in pods)
-    done = frozenset(index for index, _ in failure.manifests(job, pods))
-    total = status.shards.total if status.shards else 1
+    shards = _shards(setup, status, job)
+    running = any(pod.phase == "Running" and pod.deleted is None for pod in pods)
     status = _changed(
         status,
         state=StageState.RUNNING if running else StageState.PENDING,
-        shards=Shards(total=total, committed=job.completed or ranges(done), running=running),
+        shards=shards,
         message=_trouble(pods),
     )
     actions = _fail_lost_pods(setup, pods)
@@ -261,6 +260,17 @@ def _working(setup: Setup, node: Node, status: StageStatus, job: JobView) -> Sta
         return StagePlan(status=status, questions=questions, actions=actions, wait=wait, again=again)
     return _with_progress(
         setup, StagePlan(status=status, actions=actions, again=again or PROGRESS_INTERVAL), node
+    )
+
+
+def _shards(setup: Setup, status: StageStatus, job: JobView) -> Shards:
+    """Return what the Job and its pods say of the shards; a pod that is told to end still runs until it ended."""
+    pods = [pod for pod in setup.observed.pods_of(job.node) if pod.job_uid == job.uid]
+    done = frozenset(index for index, _ in failure.manifests(job, pods))
+    return Shards(
+        total=status.shards.total if status.shards else 1,
+        committed=job.completed or ranges(done),
+        running=sum(pod.phase == "Running" for pod in pods),
     )
 
 
@@ -276,6 +286,7 @@ def _fail_lost_pods(setup: Setup, pods: Sequence[PodView]) -> tuple[Action, ...]
             name=pod.name,
             uid=pod.uid,
             message=f"the machine {pod.machine} did not confirm the end of the pod by {pod.deleted:%H:%M:%S}",
+            is_marked=bool(pod.disruption),
         )
         for pod in pods
         if pod.deleted is not None and not pod.is_over and setup.now > pod.deleted + STUCK_AFTER
@@ -302,14 +313,16 @@ def _with_progress(setup: Setup, plan: StagePlan, node: Node) -> StagePlan:
 def _suspended(setup: Setup, status: StageStatus, job: JobView) -> StagePlan:
     """Bring the Job to what the user wants; under a queue only the queue resumes a Job."""
     if setup.suspended:
-        status = _changed(status, state=StageState.SUSPENDED, progress=None)
+        status = _changed(
+            status, state=StageState.SUSPENDED, progress=None, shards=_shards(setup, status, job)
+        )
         if job.queued and not job.deleting:
             # The queue would resume a Job that it admitted; without it the next attempt queues anew.
             return StagePlan(status=status, actions=(DeleteJob(name=job.name, uid=job.uid),))
         if job.suspended:
             return StagePlan(status=status)
         return StagePlan(status=status, actions=(SuspendJob(name=job.name, uid=job.uid, suspend=True),))
-    status = _changed(status, state=StageState.PENDING)
+    status = _changed(status, state=StageState.PENDING, progress=None, shards=_shards(setup, status, job))
     if job.queued:
         wait, questions = waiting.why(job, (), setup.facts, setup.now)
         return StagePlan(status=status, questions=questions, wait=wait)
@@ -354,6 +367,7 @@ def _succeeded(setup: Setup, status: StageStatus, found: Committed, *, cached: b
         rows_out=counts.rows_out,
         rejected=rejected_by_reason(counts.rejected),
         counted=(),
+        counted_more=0,
         progress=None,
         finished=setup.now,
         message="",
@@ -365,6 +379,16 @@ def _failed(setup: Setup, status: StageStatus, words: str, *actions: Action) -> 
         status, state=StageState.FAILED, finished=setup.now, progress=None, message=message(words)
     )
     return StagePlan(status=failed, actions=actions)
+
+
+def _given_up(setup: Setup, node: Node, status: StageStatus, job: JobView) -> StagePlan:
+    """The Job failed. One that had a deadline of its own is tried again: the run, which is asked first, has time left."""
+    if job.reason == "DeadlineExceeded":
+        again = _changed(
+            _back_to_waiting(status, lost=False), message=f"the deadline was moved; {job.name} kept it"
+        )
+        return StagePlan(status=again, again=dt.timedelta(seconds=1))
+    return _failed(setup, status, _failure_words(setup, node, job))
 
 
 def _failure_words(setup: Setup, node: Node, job: JobView) -> str:
@@ -392,9 +416,15 @@ def _losses(status: StageStatus) -> failure.Losses:
     return failure.Losses(failures=status.failures, disruptions=status.disruptions, counted=status.counted)
 
 
-def _with_losses(status: StageStatus, pods: Sequence[PodView]) -> StageStatus:
-    lost = failure.losses(status, pods)
-    return _changed(status, failures=lost.failures, disruptions=lost.disruptions, counted=lost.counted[-256:])
+def _with_losses(setup: Setup, status: StageStatus, pods: Sequence[PodView]) -> StageStatus:
+    lost = failure.losses(status, pods, suspended=setup.suspended)
+    return _changed(
+        status,
+        failures=lost.failures,
+        disruptions=lost.disruptions,
+        counted=lost.counted,
+        counted_more=lost.counted_more,
+    )
 
 
 def _changed(status: StageStatus, **fields: Any) -> StageStatus:

@@ -33,6 +33,10 @@ def why(
     waiting = [pod for pod in pods if pod.job_uid == job.uid and not pod.is_over]
     if not waiting:
         return _without_pods(job, facts, now)
+    if all(pod.deleted for pod in waiting):
+        words = f"{waiting[0].name} on {waiting[0].machine or 'no machine'} was told to end"
+        return Wait(reason="Terminating", message=words, is_fault=False), ()
+    waiting = [pod for pod in waiting if not pod.deleted]
     for pod in waiting:
         if pod.unschedulable:
             return Wait(reason="Unschedulable", message=f"{pod.name}: {message(pod.unschedulable)}"), ()
