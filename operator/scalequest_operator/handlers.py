@@ -4,8 +4,9 @@ No create, update or field handlers, daemons, timers or indices, no kopf annotat
 and keep objects that are gone (ARCHITECTURE.md).
 """
 
+import signal
+import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import kopf
@@ -14,9 +15,15 @@ from scalequest_operator import cluster
 from scalequest_operator.workqueue import RunKey, WorkQueue
 
 
-def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
+def registry(queue: WorkQueue, stop: threading.Event) -> kopf.OperatorRegistry:
     """Return the handlers that put the keys of changed runs into the queue."""
     handlers = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=handlers)
+    def hear_an_early_signal(**_: Any) -> None:
+        # kopf takes the signals over before this; one that came earlier only set `stop`.
+        if stop.is_set():
+            signal.raise_signal(signal.SIGTERM)
 
     @kopf.on.login(registry=handlers)
     def log_in(**arguments: Any) -> Any:
@@ -45,13 +52,15 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def follow(queue: WorkQueue, namespaces: Sequence[str], stop: Future[None]) -> None:
-    """Follow runs in this thread until `stop` has a result or the process is asked to end."""
+def follow(queue: WorkQueue, namespaces: Sequence[str], stop: threading.Event) -> None:
+    """Follow runs in this thread, the main one, until the process is told to end.
+
+    kopf gets no stop flag: it waits for one in a thread that nothing ends, and its own end waits for that thread.
+    """
     kopf.run(
-        registry=registry(queue),
+        registry=registry(queue, stop),
         settings=settings(),
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
-        stop_flag=stop,
     )

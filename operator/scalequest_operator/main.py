@@ -6,14 +6,13 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
-from types import FrameType
 from typing import Final
 
 from scalequest_operator import handlers, logs
 from scalequest_operator.cluster import KubeApi
 from scalequest_operator.cluster_client import connect
 from scalequest_operator.controller import Controller
+from scalequest_operator.errors import ConfigurationError
 from scalequest_operator.lease import Lease
 from scalequest_operator.probes import ProbeServer
 from scalequest_operator.rate import TokenBucket
@@ -37,9 +36,9 @@ def run(settings: Settings) -> None:
     api = connect(limit=limit)
     controller = Controller(api, settings)
     stop, leading = threading.Event(), threading.Event()
-    # kopf waits for a thread's event in a thread of its own, which nothing can end: it gets a future.
-    stop_kopf: Future[None] = Future()
-    _on_signals(stop, stop_kopf)
+    # Until kopf runs and takes the signals over.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
     with contextlib.ExitStack() as stack:
         if settings.probe_port:
             stack.enter_context(_probes(settings.probe_port, controller, leading))
@@ -52,20 +51,8 @@ def run(settings: Settings) -> None:
         controller.start(stop)
         threading.Thread(target=_watch_over, args=(controller, stop), name="watchdog", daemon=True).start()
         if not stop.is_set():
-            handlers.follow(controller.queue, settings.namespaces, stop_kopf)
+            handlers.follow(controller.queue, settings.namespaces, stop)
     logger.info("stopped")
-
-
-def _on_signals(stop: threading.Event, stop_kopf: Future[None]) -> None:
-    """Stop when told to, also before kopf runs and takes the signals over."""
-
-    def told(_number: int, _frame: FrameType | None) -> None:
-        if not stop.is_set():
-            stop.set()
-            stop_kopf.set_result(None)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, told)
 
 
 def _lead(api: KubeApi, settings: Settings, stop: threading.Event, stack: contextlib.ExitStack) -> bool:
@@ -96,7 +83,10 @@ def _probes(port: int, controller: Controller, leading: threading.Event) -> Iter
     def healthy() -> str:
         return controller.trouble() if leading.is_set() else ""
 
-    server = ProbeServer(port, healthy=healthy, ready=ready)
+    try:
+        server = ProbeServer(port, healthy=healthy, ready=ready)
+    except OSError as error:
+        raise ConfigurationError(f"the probe port {port} cannot be listened on: {error.strerror}") from error
     server.start()
     try:
         yield

@@ -114,7 +114,7 @@ class Artifact(SpecModel):
 class Shards(SpecModel):
     """How many shards a stage has and which are done, as index ranges: `0-3,5`."""
 
-    total: int = 1
+    total: int
     """How many there are."""
     committed: Annotated[str, pydantic.Field(max_length=4096)] = ""
     """Those that are done, as index ranges."""
