@@ -3,9 +3,7 @@
 import contextlib
 import fcntl
 import importlib.metadata
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +14,12 @@ from scalequest_jobs.contract import fingerprint
 from scalequest_jobs.contract.artifact import ArtifactRef, StageManifest
 from scalequest_jobs.contract.run import ScaleQuestRun
 from scalequest_jobs.contract.stage import Order, Role, RunIdentity
-from scalequest_jobs.execution import models
 from scalequest_jobs.execution.context import WorkerSettings
 from scalequest_jobs.local import pinning
 from scalequest_jobs.local.monitor import Monitor
 from scalequest_jobs.local.scheduler import Scheduler
 from scalequest_jobs.local.workers import EnginesFactory, StoreAddress, WorkerPool
-from scalequest_jobs.publishing import address
+from scalequest_jobs.publishing import export
 from scalequest_jobs.stages import publish_dataset
 
 _ENGINE_LIBRARIES: Mapping[Role, tuple[str, ...]] = {
@@ -102,7 +99,9 @@ def run_local(
             pool.close()
             monitor.close()
         name = run.spec.publish.name or run.metadata.name
-        dataset = export(opened, where.url, artifacts[publish_dataset.NAME], workdir / "datasets" / name)
+        dataset = export.export(
+            opened, where.url, artifacts[publish_dataset.NAME], workdir / "datasets" / name
+        )
     return LocalResult(artifacts=artifacts, dataset=dataset)
 
 
@@ -137,24 +136,3 @@ def _stop_on_signals(scheduler: Scheduler, pool: WorkerPool) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def export(
-    store: ports.ArtifactStore, store_url: str, artifact: tuple[ArtifactRef, StageManifest], target: Path
-) -> Path:
-    """Copy a published dataset from the store to a folder; the folder is replaced as a whole."""
-    ref, manifest = artifact
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-    try:
-        models.place_files(store, manifest, partial)
-        address.write(partial, store_url, ref)
-        old = partial.with_name(f"{partial.name}-old")
-        if target.exists():
-            target.replace(old)
-        partial.chmod(0o755)
-        partial.replace(target)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return target
