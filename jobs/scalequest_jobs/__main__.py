@@ -1,16 +1,17 @@
-"""`scalequest`: run the method on this machine, run one stage in a pod, check and show datasets."""
+"""`scalequest`: run the method on this machine or on a cluster, run one stage in a pod, check and show datasets."""
 
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from scalequest_jobs import __version__, ports
+from scalequest_jobs import __version__, commands, ports
 from scalequest_jobs.contract import launch
+from scalequest_jobs.remote import command_line
 
 app = typer.Typer(
     help="Make instruction datasets by the ScaleQuest method.",
@@ -18,21 +19,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-RunFile = Annotated[Path, typer.Argument(help="A ScaleQuestRun in YAML.", metavar="RUN.yaml")]
-Dataset = Annotated[Path, typer.Argument(help="Folder of a published dataset.", metavar="DATASET")]
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Where artifacts go: a folder, or s3+https://host:port/bucket/prefix. Default: WORKDIR/store."
-    ),
-]
-CredentialsOption = Annotated[
-    Path | None, typer.Option(help="Folder with the files access-key and secret-key, for an S3 store.")
-]
-RegionOption = Annotated[str, typer.Option(help="Region name that S3 requests are signed for.")]
-CaOption = Annotated[Path | None, typer.Option(help="Certificate authority to trust, for an S3 store.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
@@ -51,20 +37,15 @@ def _options(
     pass
 
 
-def _fail(error: ports.StageError) -> NoReturn:
-    typer.secho(f"error: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
-    raise typer.Exit(launch.exit_code(error))
-
-
 @app.command()
 def local(
-    run_file: RunFile,
+    run_file: commands.RunFile,
     *,
     workdir: Annotated[Path, typer.Option(help="Folder for artifacts, caches and datasets.")] = Path("work"),
-    store: StoreOption = None,
-    credentials: CredentialsOption = None,
-    region: RegionOption = "us-east-1",
-    ca_file: CaOption = None,
+    store: commands.StoreOption = None,
+    credentials: commands.CredentialsOption = None,
+    region: commands.RegionOption = "us-east-1",
+    ca_file: commands.CaOption = None,
     api_key_file: Annotated[
         Path | None,
         typer.Option(help="File with the rewriter's API key.", envvar=launch.Env.API_KEY_FILE.value),
@@ -106,7 +87,7 @@ def local(
             ),
         )
     except ports.StageError as error:
-        _fail(error)
+        commands.fail(error)
     presentation.summary(Console(), result.dataset)
 
 
@@ -125,7 +106,7 @@ def run(
 
 
 @app.command()
-def validate(run_file: RunFile) -> None:
+def validate(run_file: commands.RunFile) -> None:
     """Check a run file against every rule and print the stages that it would have."""
     from scalequest_jobs import catalog
     from scalequest_jobs.local import run_file as run_files
@@ -133,7 +114,7 @@ def validate(run_file: RunFile) -> None:
     try:
         spec = run_files.load(run_file).spec
     except ports.StageError as error:
-        _fail(error)
+        commands.fail(error)
     nodes = catalog.plan(spec).nodes
     typer.echo(f"{run_file} is valid; it has {len(nodes)} stages:")
     for node in nodes:
@@ -145,13 +126,13 @@ def validate(run_file: RunFile) -> None:
 
 @app.command()
 def verify(
-    dataset: Dataset,
+    dataset: commands.Dataset,
     *,
-    store: StoreOption = None,
-    credentials: CredentialsOption = None,
-    region: RegionOption = "us-east-1",
-    ca_file: CaOption = None,
-    as_json: JsonOption = False,
+    store: commands.StoreOption = None,
+    credentials: commands.CredentialsOption = None,
+    region: commands.RegionOption = "us-east-1",
+    ca_file: commands.CaOption = None,
+    as_json: commands.JsonOption = False,
 ) -> None:
     """Check every digest of a dataset, from its files back to the seed questions."""
     from scalequest_jobs.publishing import address
@@ -163,7 +144,7 @@ def verify(
         opened = open_store(store or found.store, credentials=credentials, region=region, ca_file=ca_file)
         checks = list(verification.verify(dataset, opened, found.artifact))
     except ports.StageError as error:
-        _fail(error)
+        commands.fail(error)
     wrong = [check for check in checks if not check.ok]
     if as_json:
         failures = [{"subject": check.subject, "message": check.message} for check in wrong]
@@ -178,7 +159,7 @@ def verify(
 
 @app.command()
 def show(
-    dataset: Dataset,
+    dataset: commands.Dataset,
     *,
     rows: Annotated[int, typer.Option(help="Accepted rows to show.", min=0)] = 3,
     rejected: Annotated[int, typer.Option(help="Rejected rows to show of each reason.", min=0)] = 1,
@@ -190,7 +171,7 @@ def show(
     try:
         presentation.show(Console(), dataset, rows=rows, rejected=rejected, stage=stage)
     except ports.StageError as error:
-        _fail(error)
+        commands.fail(error)
 
 
 @app.command()
@@ -199,6 +180,9 @@ def explain() -> None:
     from scalequest_jobs.contract import reference
 
     typer.echo(reference.fields())
+
+
+command_line.add_to(app)
 
 
 def main() -> None:

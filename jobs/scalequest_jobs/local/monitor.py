@@ -12,6 +12,7 @@ from rich.table import Table
 
 from scalequest_jobs.contract.artifact import Counts
 from scalequest_jobs.contract.progress import Progress
+from scalequest_jobs.local import stage_table
 
 
 class Monitor(Protocol):
@@ -62,8 +63,13 @@ class LogMonitor:
         """Nothing is left to do."""
 
     def _print(self, **fields: object) -> None:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        print(json.dumps({"time": stamp, **fields}), file=self._stream, flush=True)
+        log_line(self._stream, **fields)
+
+
+def log_line(stream: TextIO, **fields: object) -> None:
+    """Print an event as one line of JSON with the time."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    print(json.dumps({"time": stamp, **fields}), file=stream, flush=True)
 
 
 def _rounded(fields: dict[str, object]) -> dict[str, object]:
@@ -111,53 +117,35 @@ class TableMonitor:
         self._live.stop()
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        for name in ("stage", "state", "in", "kept", "rejected", "rows/s", "tokens/s", "left", ""):
-            table.add_column(name, justify="left" if name in ("stage", "state", "rejected", "") else "right")
-        for node, line in self._lines.items():
-            table.add_row(node, _state(line), *_figures(line))
-        return table
+        return stage_table.table(_row(node, line) for node, line in self._lines.items())
 
 
-_STYLES = {"running": "yellow", "done": "green", "cached": "cyan", "failed": "bold red", "waiting": "dim"}
-
-
-def _state(line: _Line) -> str:
-    style = _STYLES.get(line.state, "white")
-    seconds = (line.ended if line.counts else time.monotonic()) - line.started if line.started else 0
-    return f"[{style}]{line.state}[/]" + (f" {seconds:.0f}s" if seconds else "")
-
-
-def _figures(line: _Line) -> tuple[str, ...]:
+def _row(node: str, line: _Line) -> stage_table.Row:
+    until = line.ended if line.counts else time.monotonic()
+    row = stage_table.Row(
+        stage=node, state=line.state, seconds=until - line.started if line.started else 0, note=line.message
+    )
     if line.counts is not None:
         counts = line.counts
-        return (
-            f"{counts.rows_in:,}",
-            f"{counts.rows_out:,}",
-            _rejected(counts.rejected),
-            "",
-            "",
-            "",
-            line.message,
+        return replace(
+            row,
+            rows_in=f"{counts.rows_in:,}",
+            kept=f"{counts.rows_out:,}",
+            rejected=stage_table.reasons(counts.rejected),
         )
-    progress = line.progress
-    if progress is None or line.state != "running":
-        return ("", "", "", "", "", "", line.message)
+    return _at_work(row, line.progress) if line.progress and line.state == "running" else row
+
+
+def _at_work(row: stage_table.Row, progress: Progress) -> stage_table.Row:
     steps = f"step {progress.step}/{progress.total_steps} " if progress.total_steps else ""
     loss = f"loss {progress.metrics['loss']:.3f}" if "loss" in progress.metrics else ""
-    return (
-        f"{progress.rows_done:,}/{progress.rows_total:,}",
-        f"{progress.rows_kept:,}",
-        _rejected(progress.rejected),
-        f"{progress.rows_per_second:,.1f}" if progress.rows_per_second and not steps else "",
-        f"{progress.tokens_per_second:,.0f}" if progress.tokens_per_second else "",
-        f"{progress.eta_seconds:,.0f}s" if progress.eta_seconds else "",
-        (steps + loss) or progress.activity,
-    )
-
-
-def _rejected(rejected: dict[str, int]) -> str:
-    ordered = sorted(rejected.items(), key=lambda item: -item[1])
-    return ", ".join(f"{reason} {count:,}" for reason, count in ordered[:3]) + (
-        " ..." if len(ordered) > 3 else ""
+    return replace(
+        row,
+        rows_in=f"{progress.rows_done:,}/{progress.rows_total:,}",
+        kept=f"{progress.rows_kept:,}",
+        rejected=stage_table.reasons(progress.rejected),
+        rows_per_second=f"{progress.rows_per_second:,.1f}" if progress.rows_per_second and not steps else "",
+        tokens_per_second=f"{progress.tokens_per_second:,.0f}" if progress.tokens_per_second else "",
+        left=stage_table.duration(progress.eta_seconds) if progress.eta_seconds else "",
+        note=(steps + loss) or progress.activity,
     )

@@ -1,0 +1,31 @@
+"""What the commands of `scalequest` share: arguments, options, and how they fail."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from scalequest_jobs import ports
+from scalequest_jobs.contract import launch
+
+RunFile = Annotated[Path, typer.Argument(help="A ScaleQuestRun in YAML.", metavar="RUN.yaml")]
+Dataset = Annotated[Path, typer.Argument(help="Folder of a published dataset.", metavar="DATASET")]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where artifacts go: a folder, or s3+https://host:port/bucket/prefix. Default: WORKDIR/store."
+    ),
+]
+CredentialsOption = Annotated[
+    Path | None, typer.Option(help="Folder with the files access-key and secret-key, for an S3 store.")
+]
+RegionOption = Annotated[str, typer.Option(help="Region name that S3 requests are signed for.")]
+CaOption = Annotated[Path | None, typer.Option(help="Certificate authority to trust, for an S3 store.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def fail(error: ports.StageError) -> NoReturn:
+    """End the command with an error's words and its exit code."""
+    typer.secho(f"error: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
+    raise typer.Exit(launch.exit_code(error))
