@@ -44,7 +44,7 @@ check: setup ## formatting, lint, types, import contracts, spelling, generated f
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(MAKE) --no-print-directory generate
-	git diff --exit-code -- crds docs/reference
+	git diff --exit-code -- crds docs/reference charts
 
 .PHONY: test
 test: check ## all checks and tests
@@ -55,8 +55,9 @@ quick: setup ## the tests that load no engine and run no example
 	$(RUN_WITH_ENV) $(BIN)/pytest -m "not engine and not demo and not s3"
 
 .PHONY: generate
-generate: setup ## write the CRD and the reference pages
+generate: setup ## write the CRD, the chart's copy and schema, and the reference pages
 	$(BIN)/python -m scalequest_jobs.generate
+	$(BIN)/python -m scalequest_operator.generate
 
 .PHONY: requirements
 requirements: | $(UV) ## resolve the hash-pinned requirement files anew
