@@ -47,17 +47,33 @@ check: setup ## formatting, lint, types, import contracts, spelling, generated f
 	git diff --exit-code -- crds docs/reference charts
 
 .PHONY: test
-test: check ## all checks and tests
+test: check cluster-build ## all checks and tests
 	$(RUN_WITH_ENV) $(BIN)/pytest
 
 .PHONY: quick
 quick: setup ## the tests that load no engine and run no example
-	$(RUN_WITH_ENV) $(BIN)/pytest -m "not engine and not demo and not s3"
+	$(RUN_WITH_ENV) $(BIN)/pytest -m "not engine and not demo and not s3 and not cluster"
 
 .PHONY: generate
 generate: setup ## write the CRD, the chart's copy and schema, and the reference pages
 	$(BIN)/python -m scalequest_jobs.generate
 	$(BIN)/python -m scalequest_operator.generate
+
+.PHONY: cluster
+cluster: setup cluster-packages ## start a real Kubernetes cluster with two nodes and an S3 server on this machine (Linux, root)
+	PYTHONPATH=tests $(BIN)/python -m cluster.lab up
+
+.PHONY: cluster-down
+cluster-down: setup ## stop that cluster and remove what it made; images and programs stay cached
+	PYTHONPATH=tests $(BIN)/python -m cluster.lab down
+
+.PHONY: cluster-build
+cluster-build: setup cluster-packages ## build the cluster's programs and images, which are cached (first time: 10 to 20 minutes)
+	PYTHONPATH=tests $(BIN)/python -m cluster.lab build
+
+.PHONY: cluster-packages
+cluster-packages: ## install the Debian packages that the cluster needs, when root and one is missing
+	tests/cluster/install-packages.sh
 
 .PHONY: requirements
 requirements: | $(UV) ## resolve the hash-pinned requirement files anew

@@ -1,6 +1,7 @@
 """The control group of a cluster's nodes, in either version of the kernel's interface."""
 
 import contextlib
+import functools
 import shutil
 from pathlib import Path
 from typing import Final
@@ -31,7 +32,8 @@ def create(layout: Layout, node: str) -> None:
 def remove(layout: Layout) -> None:
     """Remove the control groups of all nodes; their processes must be gone."""
     for hierarchy in _hierarchies():
-        waiting.until(lambda group=hierarchy / layout.bridge: _is_removed(group), f"removal of {hierarchy}", seconds=20)
+        is_removed = functools.partial(_is_removed, hierarchy / layout.bridge)
+        waiting.until(is_removed, f"removal of {hierarchy / layout.bridge}", seconds=20)
 
 
 def _hierarchies() -> list[Path]:
@@ -45,7 +47,9 @@ def _delegate(group: Path) -> None:
     control = group / "cgroup.subtree_control"
     if control.exists():
         available = (group / "cgroup.controllers").read_text().split()
-        control.write_text(" ".join(f"+{controller}" for controller in _CONTROLLERS if controller in available))
+        control.write_text(
+            " ".join(f"+{controller}" for controller in _CONTROLLERS if controller in available)
+        )
 
 
 def _inherit_cpuset(group: Path) -> None:

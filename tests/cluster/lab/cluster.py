@@ -5,14 +5,25 @@ import contextlib
 import dataclasses
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
 from servers import s3
 
-from . import cgroups, control_plane, images, layout, locking, network, node, object_store, preflight, processes
+from . import (
+    cgroups,
+    control_plane,
+    images,
+    layout,
+    locking,
+    network,
+    node,
+    object_store,
+    preflight,
+    processes,
+)
 from .kubectl import Kubectl
 
 _READY: Final = "ready"
@@ -60,7 +71,11 @@ class Cluster:
         """Tell whether `up` was finished and every part still runs."""
         if not (layout.folder(self.name) / _READY).exists():
             return False
-        parts = [*control_plane.NAMES, *self.layout.nodes, *([object_store.NAME] if self.has_object_store else [])]
+        parts = [
+            *control_plane.NAMES,
+            *self.layout.nodes,
+            *([object_store.NAME] if self.has_object_store else []),
+        ]
         return all(processes.find(self.layout.folder, part) for part in parts)
 
     def up(self) -> None:
@@ -70,7 +85,10 @@ class Cluster:
         preflight.check(self.num_nodes)
         self.down()
         claimed = layout.claim(
-            self.name, num_nodes=self.num_nodes, gpus_per_node=self.gpus_per_node, gpu_product=self.gpu_product
+            self.name,
+            num_nodes=self.num_nodes,
+            gpus_per_node=self.gpus_per_node,
+            gpu_product=self.gpu_product,
         )
         if self.num_nodes:
             images.build_own()
@@ -99,9 +117,8 @@ class Cluster:
 
     def load(self, *names: str) -> None:
         """Give every node the newest build of images."""
-        for name in names:
-            for target in self.layout.nodes:
-                node.load(self.layout, target, name)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(lambda target: _load(self.layout, target, names), self.layout.nodes))
 
     def kill_node(self, name: str) -> None:
         """End a node at once, as when its power fails; its Node object stays."""
@@ -160,7 +177,9 @@ def temporary(prefix: str, template: Cluster) -> Iterator[Cluster]:
             cluster.down()
             yield stack.enter_context(cluster)
             return
-    raise locking.HeldError(f"every name {prefix}-0 to {prefix}-{layout.NUM_SLOTS - 1} is held by a live process")
+    raise locking.HeldError(
+        f"every name {prefix}-0 to {prefix}-{layout.NUM_SLOTS - 1} is held by a live process"
+    )
 
 
 def _start_rest(claimed: layout.Layout) -> None:
@@ -182,5 +201,9 @@ def _start_rest(claimed: layout.Layout) -> None:
 
 def _start_node(claimed: layout.Layout, name: str) -> None:
     node.start(claimed, name)
-    for image in (images.PAUSE, images.BASE):
+    _load(claimed, name, (images.PAUSE, images.BASE))
+
+
+def _load(claimed: layout.Layout, name: str, names: Iterable[str]) -> None:
+    for image in names:
         node.load(claimed, name, image)

@@ -2,15 +2,14 @@
 
 import json
 import secrets
-import ssl
 import subprocess
-import urllib.error
-import urllib.request
 from typing import Final
+
+import urllib3
 
 from . import processes, tools, waiting
 from .kubectl import Kubectl
-from .layout import Layout
+from .layout import ETCD_PORT, Layout
 
 NAMES: Final = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _START_SECONDS: Final = 90
@@ -70,20 +69,23 @@ def _token(layout: Layout, user: str) -> str:
 
 
 def _is_ready(layout: Layout) -> bool:
-    trust = ssl.create_default_context(cafile=str(layout.folder / "certificates" / "apiserver.crt"))
-    request = urllib.request.Request(
-        f"{layout.api_server}/readyz", headers={"Authorization": f"Bearer {_token(layout, 'admin')}"}
-    )
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
-    try:
-        with direct.open(request, timeout=5):
-            return True
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
+    certificate = str(layout.folder / "certificates" / "apiserver.crt")
+    authorization = {"Authorization": f"Bearer {_token(layout, 'admin')}"}
+    with urllib3.PoolManager(ca_certs=certificate, retries=False, timeout=5.0) as client:
+        try:
+            answer = client.request("GET", f"{layout.api_server}/readyz", headers=authorization)
+        except urllib3.exceptions.HTTPError:
+            return False
+    return bool(answer.status == 200)
+
+
+def _etcd_address(layout: Layout) -> str:
+    return f"http://{layout.local_address}:{ETCD_PORT}"
 
 
 def _etcd(layout: Layout) -> list[str]:
-    client, peer = f"http://{layout.local_address}:2379", f"http://{layout.local_address}:2380"
+    client = _etcd_address(layout)
+    peer = f"http://{layout.local_address}:2380"
     return [
         f"--data-dir={layout.folder / 'etcd'}",
         f"--listen-client-urls={client}",
@@ -99,7 +101,7 @@ def _etcd(layout: Layout) -> list[str]:
 def _api_server(layout: Layout) -> list[str]:
     key = layout.folder / "service-accounts.key"
     return [
-        f"--etcd-servers=http://{layout.local_address}:2379",
+        f"--etcd-servers={_etcd_address(layout)}",
         f"--cert-dir={layout.folder / 'certificates'}",
         f"--bind-address={layout.host_address}",
         f"--advertise-address={layout.host_address}",
@@ -136,7 +138,12 @@ def _scheduler(layout: Layout) -> list[str]:
 
 def _controller(layout: Layout) -> list[str]:
     options = [f"--{use}kubeconfig={layout.kubeconfig}" for use in ("", "authentication-", "authorization-")]
-    return [*options, f"--bind-address={layout.local_address}", f"--cert-dir={layout.folder}", "--leader-elect=false"]
+    return [
+        *options,
+        f"--bind-address={layout.local_address}",
+        f"--cert-dir={layout.folder}",
+        "--leader-elect=false",
+    ]
 
 
 _OPTIONS: Final = {

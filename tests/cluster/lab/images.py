@@ -1,93 +1,138 @@
-"""Container images without a registry: built by buildah, kept as one OCI layout, and handed to nodes as archives."""
+"""The container images of the cluster, built without a registry.
 
-import io
-import json
+buildah carries out images/*/Containerfile up to the stage `environment`, once per set of requirements. The last stage only copies
+this checkout's source; buildah needs half a minute to do and export that, so its COPY lines are carried out here, in half a second.
+"""
+
+import hashlib
+import importlib.util
+import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
-from collections.abc import Collection
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 
-from . import layout, locking, tools
+from . import layout, locking, oci, tools
 
 PAUSE: Final = "localhost/scalequest-pause:1"
 BASE: Final = "localhost/scalequest-base:1"
 OPERATOR: Final = "localhost/scalequest-operator:test"
 JOBS: Final = "localhost/scalequest-jobs:test"
 _OWN: Final = layout.ROOT / "tests" / "cluster" / "images"
+# Both images get the operator's packages, which include those of the jobs, and so share their largest layer.
+_REQUIREMENTS: Final = "operator"
 # Debian's release for each version of Python, so that compiled packages of this Python load in the image's.
 _SUITES: Final = {(3, 11): "bookworm", (3, 13): "trixie"}
 _TRUST: Final = "/etc/ssl/certs/ca-certificates.crt"
-_UNUSED: Final = ("./dev/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./usr/share/doc/*", "./usr/share/locale/*")
+_UNUSED: Final = (
+    "./dev/*",
+    "./var/cache/apt/*",
+    "./var/lib/apt/lists/*",
+    "./usr/share/doc/*",
+    "./usr/share/locale/*",
+)
+# A .pyc that is used without looking at its source.
+_UNCHECKED_HASH: Final = (0b01).to_bytes(4, "little")
+
+
+def store() -> oci.Images:
+    """Return all images that were built."""
+    return oci.Images(folder=_folder() / "layout")
 
 
 def build_own() -> None:
     """Build the images that the cluster itself and the other images need, unless they are there."""
     with _building():
-        if not has(PAUSE):
+        if PAUSE not in store().names():
             _build(PAUSE, _OWN / "pause" / "Containerfile", tools.path("pause", "pause").parent)
-        if not has(BASE):
+        if BASE not in store().names():
             with tempfile.TemporaryDirectory(dir=_folder()) as folder:
                 _make_base(Path(folder))
                 _build(BASE, _OWN / "base" / "Containerfile", Path(folder))
 
 
 def build_operator() -> None:
-    """Build the operator's image from this checkout; only layers whose content changed are made anew."""
-    build(OPERATOR, layout.ROOT / "images" / "operator" / "Containerfile", layout.ROOT)
+    """Build the operator's image from this checkout."""
+    _build_from_checkout(OPERATOR, layout.ROOT / "images" / "operator" / "Containerfile")
 
 
 def build_jobs() -> None:
-    """Build the image of the stages from this checkout, without an engine: pods mount that."""
-    build(JOBS, layout.ROOT / "images" / "jobs" / "Containerfile", layout.ROOT)
-
-
-def build(name: str, containerfile: Path, context: Path) -> None:
-    """Build an image that stands on BASE."""
-    with _building():
-        _build(name, containerfile, context, "--build-arg", f"BASE={BASE}")
-
-
-def has(name: str) -> bool:
-    """Tell whether an image was built."""
-    return name in _manifests()
-
-
-def write_archive(name: str, target: IO[bytes], *, without: Collection[str]) -> None:
-    """Write an image as an OCI archive that leaves out the layers in `without`, because its reader has them."""
-    manifest = _manifests()[name]
-    body = json.loads(_blob(manifest["digest"]).read_bytes())
-    digests = [layer["digest"] for layer in body["layers"] if layer["digest"] not in without]
-    entry = manifest | {"annotations": {"io.containerd.image.name": name}}
-    index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]}
-    with tarfile.open(fileobj=target, mode="w") as archive:
-        _add(archive, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
-        _add(archive, "index.json", json.dumps(index).encode())
-        for digest in dict.fromkeys([manifest["digest"], body["config"]["digest"], *digests]):
-            archive.add(_blob(digest), f"blobs/{digest.replace(':', '/')}")
+    """Build the image of the stages from this checkout, without engines: pods mount these."""
+    _build_from_checkout(JOBS, layout.ROOT / "images" / "jobs" / "Containerfile")
 
 
 def _folder() -> Path:
     return layout.cache_folder() / "images"
 
 
-def _building() -> Any:
+def _building() -> AbstractContextManager[None]:
     return locking.exclusive(_folder() / "lock")
+
+
+def _build_from_checkout(name: str, containerfile: Path) -> None:
+    build_own()
+    with _building():
+        environment = f"{name}-environment-{_identity(containerfile)}"
+        if environment not in store().names():
+            arguments = [f"--build-arg=BASE={BASE}", f"--build-arg=REQUIREMENTS={_REQUIREMENTS}"]
+            _build(environment, containerfile, layout.ROOT, "--target=environment", *arguments)
+        store().put_on_top(name, environment, _copied(containerfile))
+
+
+def _identity(containerfile: Path) -> str:
+    """Name everything that the stage `environment` depends on."""
+    requirements = layout.ROOT / "requirements" / f"{_REQUIREMENTS}.txt"
+    parts = [containerfile.read_bytes(), requirements.read_bytes(), store().digest(BASE).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+
+
+def _copied(containerfile: Path) -> Iterator[tuple[str, bytes]]:
+    """Carry out the COPY lines of the last stage; each module comes with its bytecode, which a pod cannot write."""
+    last_stage = containerfile.read_text().rpartition("\nFROM environment\n")[2]
+    lines = last_stage.strip().splitlines()
+    for line in lines:
+        copy = re.fullmatch(r"COPY (\S+) (/\S+)", line)
+        if copy is None:
+            raise ValueError(
+                f"{containerfile}: the last stage has {line!r}, expected only COPY FOLDER /FOLDER"
+            )
+        folder = layout.ROOT / copy[1]
+        for file in folder.rglob("*"):
+            target = f"{copy[2]}/{file.relative_to(folder)}"
+            if file.is_file() and "__pycache__" not in file.parts:
+                yield target, file.read_bytes()
+            if file.suffix == ".py":
+                yield importlib.util.cache_from_source(target), _bytecode(file, target)
+
+
+def _bytecode(file: Path, target: str) -> bytes:
+    import marshal
+
+    code = compile(file.read_bytes(), target, "exec", dont_inherit=True)
+    source_hash = importlib.util.source_hash(file.read_bytes())
+    return importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + source_hash + marshal.dumps(code)
 
 
 def _build(name: str, containerfile: Path, context: Path, *options: str) -> None:
     _buildah("build", "--quiet", "--layers", "--isolation=chroot", "--network=host", "--format=oci", "--timestamp=0",
         # The package index may be reached through an authority that only this machine knows.
         f"--volume={_TRUST}:{_TRUST}:ro", *options, f"--tag={name}", f"--file={containerfile}", str(context))  # fmt: skip
-    _buildah("push", "--quiet", "--disable-compression", name, f"oci:{_folder() / 'layout'}:{name}")
+    _buildah("push", "--quiet", "--disable-compression", name, f"oci:{store().folder}:{name}")
 
 
 def _buildah(command: str, *arguments: str) -> None:
-    store = [f"--root={_folder() / 'buildah'}", f"--runroot={_folder() / 'buildah-run'}", "--storage-driver=overlay"]
-    done = subprocess.run(["buildah", *store, command, *arguments], check=False, capture_output=True, text=True)
+    storage = [
+        f"--root={_folder() / 'buildah'}",
+        f"--runroot={_folder() / 'buildah-run'}",
+        "--storage-driver=overlay",
+    ]
+    done = subprocess.run(
+        ["buildah", *storage, command, *arguments], check=False, capture_output=True, text=True
+    )
     if done.returncode != 0:
         raise RuntimeError(f"buildah {command} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
 
@@ -104,10 +149,14 @@ def _make_base(folder: Path) -> None:
     root = folder / "root"
     with (folder / "debootstrap.log").open("wb") as log:
         subprocess.run(
-            ["debootstrap", "--variant=minbase", packages, suite, str(root), _mirror()], check=True, stdout=log
+            ["debootstrap", "--variant=minbase", packages, suite, str(root), _mirror()],
+            check=True,
+            stdout=log,
         )
     unused = [f"--exclude={pattern}" for pattern in _UNUSED]
-    subprocess.run(["tar", "--create", f"--directory={root}", *unused, f"--file={folder}/rootfs.tar", "."], check=True)
+    subprocess.run(
+        ["tar", "--create", f"--directory={root}", *unused, f"--file={folder}/rootfs.tar", "."], check=True
+    )
     shutil.rmtree(root)
 
 
@@ -116,21 +165,3 @@ def _mirror() -> str:
     command = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
     sites = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return next(site for site in sites if site.rstrip("/").endswith("debian"))
-
-
-def _manifests() -> dict[str, dict[str, Any]]:
-    index = _folder() / "layout" / "index.json"
-    if not index.exists():
-        return {}
-    found = json.loads(index.read_text())["manifests"]
-    return {entry["annotations"]["org.opencontainers.image.ref.name"]: entry for entry in found}
-
-
-def _blob(digest: str) -> Path:
-    return _folder() / "layout" / "blobs" / digest.replace(":", "/")
-
-
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(content)
-    archive.addfile(entry, io.BytesIO(content))

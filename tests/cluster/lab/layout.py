@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import socket
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from . import locking
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 NUM_SLOTS: Final = 16
+ETCD_PORT: Final = 2379
 _FIRST_NETWORK: Final = 201
 _FILE: Final = "layout.json"
 
@@ -30,7 +32,12 @@ def state_folder() -> Path:
 
 def site_packages() -> Path:
     """Return the packages of the Python that runs this, which pods may mount."""
-    return Path(sys.prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    return (
+        Path(sys.prefix)
+        / "lib"
+        / f"python{sys.version_info.major}.{sys.version_info.minor}"
+        / "site-packages"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +143,7 @@ def claim(name: str, *, num_nodes: int, gpus_per_node: int, gpu_product: str) ->
     state_folder().mkdir(mode=0o700, exist_ok=True)
     with locking.exclusive(state_folder() / "claims.lock"):
         taken = {json.loads(file.read_text())["slot"] for file in state_folder().glob(f"*/{_FILE}")}
-        free = [slot for slot in range(NUM_SLOTS) if slot not in taken]
+        free = [slot for slot in range(NUM_SLOTS) if slot not in taken and not _is_used(slot)]
         if not free:
             raise RuntimeError(f"{NUM_SLOTS} clusters are up, see {state_folder()}; take one down first")
         claimed = Layout(
@@ -145,3 +152,14 @@ def claim(name: str, *, num_nodes: int, gpus_per_node: int, gpu_product: str) ->
         claimed.folder.mkdir(mode=0o700)
         (claimed.folder / _FILE).write_text(json.dumps(dataclasses.asdict(claimed)))
     return claimed
+
+
+def _is_used(slot: int) -> bool:
+    """Tell whether a cluster of another user, or of another TMPDIR, has a slot."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((f"127.{_FIRST_NETWORK}.{slot}.1", ETCD_PORT))
+        except OSError:
+            return True
+    return False

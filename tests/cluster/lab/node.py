@@ -77,7 +77,7 @@ def load(layout: Layout, node: str, image: str) -> None:
     """Give a node the newest build of an image; only layers that it lacks are copied."""
     present = containerd(layout, node, "content", "list", "--quiet").split()
     with tempfile.TemporaryFile(dir=layout.folder) as archive:
-        images.write_archive(image, archive, without=set(present))
+        images.store().write_archive(image, archive, without=set(present))
         archive.seek(0)
         containerd(layout, node, "images", "import", "-", stdin=archive)
 
@@ -94,7 +94,15 @@ def containerd(layout: Layout, node: str, *arguments: str, stdin: IO[bytes] | No
 def _start_namespaces(layout: Layout, node: str) -> int:
     """Return the id, on the host, of the process that is the node's first."""
     pause = str(tools.path("pause", "pause"))
-    command = ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc", "--propagation=slave", pause]
+    command = [
+        "unshare",
+        *_NAMESPACES,
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--propagation=slave",
+        pause,
+    ]
     processes.start(layout.folder, f"{node}/namespaces", command)
     waiting.until(lambda: _first_process(layout, node) is not None, f"{node}'s namespaces", seconds=10)
     return _first_process_of(layout, node)
@@ -134,7 +142,10 @@ def _start_containerd(layout: Layout, node: str) -> None:
     layout.containerd_socket(node).unlink(missing_ok=True)
     _start_inside(layout, node, "containerd", "containerd", "--config", str(folder / "containerd.toml"))
     waiting.until(
-        lambda: _answers(layout, node), f"{node}'s containerd", seconds=_START_SECONDS, log=folder / "containerd.log"
+        lambda: _answers(layout, node),
+        f"{node}'s containerd",
+        seconds=_START_SECONDS,
+        log=folder / "containerd.log",
     )
 
 

@@ -36,8 +36,9 @@ def check(num_nodes: int) -> None:
         raise MissingError(
             f"a cluster on this machine needs {', '.join(dict.fromkeys(missing))}. On Debian as root `make "
             "cluster-packages` installs what is a package. Without these: `scalequest local` makes the same dataset "
-            "without a cluster, and any other cluster will do for the tests (`kind create cluster`, then "
-            "SCALEQUEST_TEST_KUBECONFIG=its kubeconfig)"
+            "without a cluster; `kind create cluster` makes a cluster where Docker is, and "
+            "SCALEQUEST_TEST_KUBECONFIG=its kubeconfig runs the tests of the API there; `pytest -m 'not cluster'` "
+            "runs the others"
         )
 
 

@@ -37,13 +37,24 @@ def _identity(source: Path) -> str:
 
 def _build(source: Path, built: Path) -> None:
     if shutil.which("go") is None:
-        raise FileNotFoundError("the Go compiler `go` is not on PATH; install Go 1.26 or newer to build the cluster")
+        raise FileNotFoundError(
+            "the Go compiler `go` is not on PATH; install Go 1.26 or newer to build the cluster"
+        )
     print(f"building {source.name} (minutes the first time) into {built}", flush=True)  # noqa: T201 - a person waits
     built.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=built.parent, prefix=f"{source.name}-") as folder:
         programs = Path(folder) / "bin"
         subprocess.run(
-            ["go", "install", "-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", _linker_flags(source), "tool"],
+            [
+                "go",
+                "install",
+                "-trimpath",
+                "-mod=readonly",
+                "-buildvcs=false",
+                "-ldflags",
+                _linker_flags(source),
+                "tool",
+            ],
             cwd=source,
             env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOBIN": str(programs)},
             check=True,
