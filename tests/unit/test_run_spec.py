@@ -106,7 +106,7 @@ BAD = [
     ("spec.preference.rewriter", ..., "spec.preference.rewriter", "missing; it is required"),
     ("spec.preference.beta", 0, "spec.preference.beta", "greater than 0"),
     ("spec.preference.solvabilityShare", 1.1, "spec.preference.solvabilityShare", "less than or equal to 1"),
-    ("spec.filters.language", {"keep": ["English"]}, "spec.filters.language.keep.0", "[a-z]{2,3}"),
+    ("spec.filters.language", {"keep": ["EN"]}, "spec.filters.language.keep.0", "[a-z]{2,3}"),
     ("spec.filters.duplicates.threshold", 0, "spec.filters.duplicates.threshold", "greater than 0"),
     ("spec.filters.solvability", ..., "spec.filters.solvability", "missing; it is required"),
     (
@@ -115,7 +115,7 @@ BAD = [
         "spec.filters.difficulty.scorer",
         "'train' or 'passRate'; seen 'A Model'",
     ),
-    ("spec.responses", None, "spec.responses", "expected an object; seen None"),
+    ("spec.responses", None, "spec.responses", "missing; it is required"),
     ("spec.responses.candidates", 65, "spec.responses.candidates", "less than or equal to 64"),
     ("spec.selection.method", "best", "spec.selection.method", "'reward', 'likelihood', 'majority'"),
     ("spec.publish.shardRows", 0, "spec.publish.shardRows", "greater than or equal to 1"),
@@ -123,7 +123,7 @@ BAD = [
     ("spec.compute.stages.judge-solvability", {"shards": 0}, "spec.compute.stages.judge-solvability.shards", "1"),
     ("spec.budget.maxGpuHours", 0, "spec.budget.maxGpuHours", "greater than 0"),
     ("spec.retries.disruptions", -1, "spec.retries.disruptions", "or equal to 0, or input should be 'unlimited'"),
-    ("spec.seed", 2**63, "spec.seed", "less than or equal to 9223372036854775807"),
+    ("spec.seed", 2**53, "spec.seed", "less than or equal to 9007199254740991"),
     ("spec.suspend", "maybe", "spec.suspend", "valid boolean"),
     ("spec.domain", "chemistry", "spec.domain", "should be 'math'"),
     ("spec.ttlSecondsAfterFinished", -1, "spec.ttlSecondsAfterFinished", "greater than or equal to 0"),
@@ -182,9 +182,25 @@ def test_a_missing_file_and_a_file_of_bytes_are_refused(tmp_path: Path) -> None:
         run_file.load(tmp_path / "bytes.yaml")
 
 
-def test_an_exponent_without_a_dot_is_a_number_although_yaml_reads_text() -> None:
-    assert isinstance(yaml.safe_load("2e-5"), str)
-    assert make_run(fineTuning={"learningRate": "2e-5"}).spec.fine_tuning.learning_rate == 2e-5  # type: ignore[union-attr]
+def test_numbers_in_a_file_are_what_kubectl_reads(tmp_path: Path) -> None:
+    text = yaml.safe_dump(run_document(fineTuning={"learningRate": "RATE", "epochs": "EPOCHS"}))
+    path = tmp_path / "run.yaml"
+    path.write_text(text.replace("RATE", "2e-5").replace("EPOCHS", "1E+1"))
+    training = run_file.load(path).spec.fine_tuning
+    assert training is not None
+    assert (training.learning_rate, training.epochs) == (2e-5, 10)
+
+
+@pytest.mark.parametrize("value", ["2", True, 1.5])
+def test_text_is_no_number_and_a_number_is_no_text(value: Any) -> None:
+    (line,) = problems(edited("spec.generators.0.questions", value))
+    assert line.startswith("spec.generators.0.questions: input should be a valid integer")
+
+
+def test_null_is_the_default_but_where_it_means_none() -> None:
+    spec = make_run(fineTuning=None, publish=None, seed=None).spec
+    assert spec.fine_tuning is None
+    assert (spec.publish.license, spec.seed) == ("other", 20_241_024)
 
 
 def test_metadata_may_carry_what_kubernetes_adds() -> None:

@@ -1,6 +1,6 @@
 """The spec's machines, limits and retries."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pydantic
 
@@ -11,6 +11,10 @@ StageName = Annotated[str, pydantic.Field(pattern=r"^[a-z]+(-[a-z]+)+$", max_len
 Quantity = Annotated[
     str, pydantic.Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=20)
 ]
+
+ResourceName = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9./-]+$", max_length=128)]
+
+_EMPTY: Final[dict[str, Any]] = {"default_factory": dict, "json_schema_extra": {"default": {}}}
 
 
 class EngineSpec(SpecModel):
@@ -37,7 +41,7 @@ class StageCompute(SpecModel):
     """Workers that share the stage's rows."""
     chunk_rows: Annotated[int, pydantic.Field(ge=1, le=1_000_000)] | None = None
     """Rows committed together: what an interrupted worker loses at most."""
-    resources: Annotated[dict[str, Quantity], pydantic.Field(max_length=8, default_factory=dict)]
+    resources: Annotated[dict[ResourceName, Quantity], pydantic.Field(max_length=8, **_EMPTY)]
     """Resource requests in place of the profile's, for example `nvidia.com/gpu: "2"`."""
 
 
@@ -47,7 +51,7 @@ class Compute(SpecModel):
     profile: DnsLabel = "default"
     """Profile of the operator's configuration: images, nodes, queue, prices."""
     engine: EngineSpec = EngineSpec()
-    stages: Annotated[dict[StageName, StageCompute], pydantic.Field(max_length=32, default_factory=dict)]
+    stages: Annotated[dict[StageName, StageCompute], pydantic.Field(max_length=32, **_EMPTY)]
     """Overrides by stage name."""
 
 

@@ -1,10 +1,12 @@
-"""The CustomResourceDefinition, generated from `run.py`: structural OpenAPI with bounds and defaults."""
+"""The CustomResourceDefinition, generated from `run.py` and `status.py`."""
 
 from typing import Any, Final
 
 import yaml
 
-from scalequest_jobs.contract.run import API_VERSION, KIND, Spec
+from scalequest_jobs.contract import cel, openapi
+from scalequest_jobs.contract.run import API_VERSION, KIND, Metadata, Spec
+from scalequest_jobs.contract.status import RunStatus
 
 GROUP: Final = API_VERSION.partition("/")[0]
 VERSION: Final = API_VERSION.partition("/")[2]
@@ -18,18 +20,15 @@ _COLUMNS: Final = (
     ("Cost", "string", ".status.cost.usd"),
     ("Age", "date", ".metadata.creationTimestamp"),
 )
-
-_KEPT: Final = (
-    "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength",
-    "minItems", "maxItems", "minProperties", "maxProperties", "required",
-)  # fmt: skip
+_WIDE_COLUMNS: Final = (
+    ("Profile", "string", ".spec.compute.profile"),
+    ("Started", "date", ".status.started"),
+    ("Finished", "date", ".status.finished"),
+)
 
 
 def crd() -> dict[str, Any]:
     """Return the CRD as a mapping."""
-    schema = Spec.model_json_schema(by_alias=True)
-    spec = structural(schema, schema.get("$defs", {}))
-    columns = [{"name": name, "type": kind, "jsonPath": path} for name, kind, path in _COLUMNS]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -51,90 +50,52 @@ def crd() -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": columns,
-                    "schema": {"openAPIV3Schema": _root(spec)},
+                    "additionalPrinterColumns": _columns(),
+                    "schema": {"openAPIV3Schema": schema()},
                 }
             ],
         },
     }
 
 
-def _root(spec: dict[str, Any]) -> dict[str, Any]:
-    return {
+def schema() -> openapi.Schema:
+    """Return the schema of a run."""
+    name = openapi.of_model(Metadata)["properties"]["name"]
+    run: openapi.Schema = {
         "type": "object",
-        "description": "One run: from seed questions to a published dataset.",
+        "description": "One run: from seed questions to a published dataset, by the method of the ScaleQuest "
+        "paper (arXiv 2410.18693). Defaults are the paper's where it states a value.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            "metadata": {"type": "object"},
-            "spec": spec,
-            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+            "spec": openapi.of_model(Spec),
+            "status": _status(),
         },
+        "x-kubernetes-validations": [cel.of_run_name(name["pattern"], name["maxLength"])],
     }
+    cel.attach(run)
+    openapi.tell_defaults(run)
+    return run
 
 
-def structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON schema without references, unions and keywords that Kubernetes refuses.
-
-    A field that may be null becomes nullable; a union of types keeps one constraint per type and
-    accepts integers and strings as Kubernetes writes them.
-    """
-    schema, nullable = _resolved(schema, definitions)
-    if "anyOf" in schema:
-        return _union(schema, definitions, nullable=nullable)
-    out: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
-    if "const" in schema:
-        out["enum"] = [schema["const"]]
-    if "exclusiveMinimum" in schema:
-        out |= {"minimum": schema["exclusiveMinimum"], "exclusiveMinimum": True}
-    if nullable:
-        out["nullable"] = True
-    if "default" in out and out["default"] is None:
-        del out["default"]
-    if isinstance(schema.get("properties"), dict):
-        out["properties"] = {
-            name: structural(value, definitions) for name, value in schema["properties"].items()
+def _status() -> openapi.Schema:
+    status = openapi.without_defaults(openapi.of_model(RunStatus))
+    for field, key in (("stages", "name"), ("conditions", "type")):
+        status["properties"][field] |= {
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": [key],
         }
-    if isinstance(schema.get("additionalProperties"), dict):
-        out["additionalProperties"] = structural(schema["additionalProperties"], definitions)
-    if "items" in schema or schema.get("prefixItems"):
-        out["items"] = structural(schema.get("items") or schema["prefixItems"][0], definitions)
-    return out
+    return status
 
 
-def _resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Follow references and strip null from unions; return the schema and whether null is allowed."""
-    nullable = False
-    while True:
-        rest = {key: value for key, value in schema.items() if key not in ("$ref", "anyOf")}
-        if "$ref" in schema:
-            schema = {**definitions[schema["$ref"].rpartition("/")[2]], **rest}
-            continue
-        options = schema.get("anyOf", [])
-        named = [option for option in options if option.get("type") != "null"]
-        nullable = nullable or len(named) < len(options)
-        if options and len(named) == 1:
-            schema = {**named[0], **rest}
-            continue
-        return ({**rest, "anyOf": named} if options else schema), nullable
-
-
-def _union(schema: dict[str, Any], definitions: dict[str, Any], *, nullable: bool) -> dict[str, Any]:
-    options = [structural(option, definitions) for option in schema["anyOf"]]
-    out = {key: schema[key] for key in ("description", "default") if schema.get(key) is not None}
-    if {option["type"] for option in options} == {"integer", "string"}:
-        out["x-kubernetes-int-or-string"] = True
-        branches = [
-            {key: value for key, value in option.items() if key not in ("type", "description")}
-            for option in options
-        ]
-        out["anyOf"] = [{"type": "integer"}, {"type": "string"}]
-        out["allOf"] = [{"anyOf": branches}]
-    else:
-        widest = max(options, key=lambda option: option.get("maxLength", 0))
-        out |= {key: widest[key] for key in ("type", "maxLength", "minLength") if key in widest}
-    return out | ({"nullable": True} if nullable else {})
+def _columns() -> list[dict[str, Any]]:
+    columns = [{"name": name, "type": kind, "jsonPath": path} for name, kind, path in _COLUMNS]
+    wide = [
+        {"name": name, "type": kind, "jsonPath": path, "priority": 1} for name, kind, path in _WIDE_COLUMNS
+    ]
+    return columns + wide
 
 
 def render() -> str:

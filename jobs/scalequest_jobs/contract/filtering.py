@@ -8,7 +8,7 @@ from scalequest_jobs.contract.base import DnsLabel, Share, SpecModel
 from scalequest_jobs.contract.sources import Benchmark
 from scalequest_jobs.contract.training import ScorerTraining
 
-LanguageCode = Annotated[str, pydantic.Field(pattern=r"^[a-z]{2,3}$")]
+LanguageCode = Annotated[str, pydantic.Field(max_length=3, pattern=r"^[a-z]{2,3}$")]
 
 
 class QuestionSampling(SpecModel):

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-from scalequest_jobs.contract.crd import structural
+from scalequest_jobs.contract import openapi
 from scalequest_jobs.contract.run import Spec
 
 
 def fields() -> str:
     """Return every field with type, default and meaning, as plain text."""
     return "\n".join(
-        f"{path}  ({kind}{default})\n    {text}" for path, kind, default, text in _walk(_schema(), "spec")
+        f"{path}  ({kind}{default})\n    {text}"
+        for path, kind, default, text in _walk(openapi.of_model(Spec), "spec")
     )
 
 
@@ -23,14 +24,9 @@ def markdown() -> str:
         "| field | type | meaning |",
         "|---|---|---|",
     ]
-    for path, kind, default, text in _walk(_schema(), "spec"):
+    for path, kind, default, text in _walk(openapi.of_model(Spec), "spec"):
         lines.append(f"| `{path}` | {kind}{default} | {text.replace('|', '/')} |")
     return "\n".join(lines) + "\n"
-
-
-def _schema() -> dict[str, Any]:
-    schema = Spec.model_json_schema(by_alias=True)
-    return structural(schema, schema.get("$defs", {}))
 
 
 def _walk(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str, str]]:

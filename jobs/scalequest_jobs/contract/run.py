@@ -18,17 +18,20 @@ from scalequest_jobs.contract.sources import ModelSource, TextSource
 API_VERSION = "scalequest.io/v1alpha1"
 KIND = "ScaleQuestRun"
 
+NamespaceName = Annotated[
+    str, pydantic.Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", min_length=1, max_length=63)
+]
 Template = Annotated[str, pydantic.Field(min_length=1, max_length=8192)]
 
 
 class Storage(SpecModel):
     """Where artifacts live: any S3 server. `scalequest local` uses a folder unless told otherwise."""
 
-    bucket: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    bucket: Annotated[str, pydantic.Field(max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     """Bucket name."""
     prefix: Key | None = None
     """Keys start with this; the bucket's root when absent."""
-    endpoint: Annotated[str, pydantic.Field(max_length=253, pattern=r"^https?://[^/\s]+$")] | None = None
+    endpoint: Annotated[str, pydantic.Field(max_length=253, pattern=r"^https?://[!-.0-~]+$")] | None = None
     """Server address, `https://host:port`; the profile's when absent."""
     region: Annotated[str, pydantic.Field(max_length=63, pattern=r"^[a-z0-9-]+$")] = "us-east-1"
     """Region name that requests are signed for."""
@@ -58,7 +61,7 @@ class Generator(SpecModel):
 class Endpoint(SpecModel):
     """An OpenAI-compatible chat endpoint outside the cluster."""
 
-    url: Annotated[str, pydantic.Field(pattern=r"^https?://[^\s]+$", max_length=512)]
+    url: Annotated[str, pydantic.Field(pattern=r"^https?://[!-~]+$", max_length=512)]
     """Base address, up to and including `/v1`."""
     model: Annotated[str, pydantic.Field(min_length=1, max_length=128)]
     """Model name at the endpoint. Paper: GPT-4o-mini (P 2.3)."""
@@ -174,7 +177,7 @@ class Spec(SpecModel):
 
     domain: Literal["math"] = "math"
     """Subject: prompts, answer extraction and equivalence."""
-    seed: Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)] = 20_241_024
+    seed: Annotated[int, pydantic.Field(ge=0, le=2**53 - 1)] = 20_241_024
     """Every random draw derives from it."""
     storage: Storage
     seed_questions: TextSource
@@ -210,7 +213,7 @@ class Spec(SpecModel):
     @pydantic.model_validator(mode="after")
     def check_rules(self) -> Self:
         """Hold the spec against every cross-field rule and report all that fail at once."""
-        if broken := [f"{rule.path}: {rule.message}" for rule in rules.RULES if not rule.holds(self)]:
+        if broken := [problem for rule in rules.RULES for problem in rule.problems(self)]:
             raise ValueError("; ".join(broken))
         return self
 
@@ -221,7 +224,7 @@ class Metadata(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="allow", frozen=True)
 
     name: DnsLabel
-    namespace: DnsLabel = "default"
+    namespace: NamespaceName = "default"
 
 
 class ScaleQuestRun(SpecModel):

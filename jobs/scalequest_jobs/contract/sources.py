@@ -36,7 +36,7 @@ class ModelSource(SpecModel):
         Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$", max_length=128)] | None
     ) = None
     """Repository on the model hub, `owner/name`."""
-    revision: Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    revision: Annotated[str, pydantic.Field(max_length=40, pattern=r"^[0-9a-f]{40}$")] | None = None
     """Commit of the hub repository, 40 hex digits; a branch or tag can change and is refused."""
     key: Key | None = None
     """Key prefix of a folder in the bucket."""

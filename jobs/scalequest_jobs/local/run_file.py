@@ -1,5 +1,7 @@
 """Run files: YAML to a validated `ScaleQuestRun`, with errors that a person can act on."""
 
+import functools
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pydantic
 import yaml
 
 from scalequest_jobs import ports
+from scalequest_jobs.contract import crd, openapi
 from scalequest_jobs.contract.run import ScaleQuestRun
 
 
@@ -19,6 +22,17 @@ class RunFileError(ports.BadParametersError):
         self.problems = problems
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as kubectl reads it: a number with an exponent needs no dot."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
 def load(path: Path) -> ScaleQuestRun:
     """Return the run in a YAML file.
 
@@ -27,7 +41,7 @@ def load(path: Path) -> ScaleQuestRun:
             what was seen and what is expected.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise RunFileError(path, [f"cannot be read: {error.strerror}"]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -40,12 +54,29 @@ def load(path: Path) -> ScaleQuestRun:
 
 
 def parse(document: dict[str, Any], path: Path = Path("run")) -> ScaleQuestRun:
-    """Return the run in a parsed document; raises RunFileError."""
+    """Return the run in a parsed document, read as the API server reads it; raises RunFileError."""
     try:
-        # By alias alone: the API server knows no other names.
-        return ScaleQuestRun.model_validate(document, by_alias=True, by_name=False)
+        return ScaleQuestRun.model_validate_json(
+            _as_sent(document), strict=True, by_alias=True, by_name=False
+        )
     except pydantic.ValidationError as error:
         raise RunFileError(path, _problems(error)) from error
+
+
+def _as_sent(document: dict[str, Any]) -> str:
+    """Return the JSON that the API server would see: 2.0 is the number 2, and most nulls say nothing."""
+    plain = json.loads(json.dumps(document, default=str), parse_float=_number)
+    return json.dumps(openapi.without_nulls(plain, _schema()))
+
+
+@functools.cache
+def _schema() -> openapi.Schema:
+    return crd.schema()
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 _EXPECTED = {
