@@ -5,7 +5,6 @@ shared, so that nothing of several gigabytes is built.
 """
 
 import json
-import sysconfig
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 import minio
 
-from cluster.lab import helm, images, layout
+from cluster.lab import helm, images, layout, volumes
 from cluster.lab.cluster import Cluster
 from scalequest_jobs.contract import fingerprint
 from servers import s3
@@ -56,7 +55,7 @@ class Installation:
             *(self._credentials(name) for name in (self.namespace, SYSTEM_NAMESPACE)),
         )
         for name, folder in self._folders().items():
-            self.cluster.kubectl.apply(*self._volume(name, folder))
+            self.cluster.kubectl.apply(*volumes.read_only(self.namespace, name, folder))
 
     def install(self, **values: Any) -> None:
         """Install the operator by its chart, or bring it up to date, and wait until it is ready."""
@@ -85,8 +84,8 @@ class Installation:
 
     def profile(self, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the profile of stage pods: real engines on the CPU, or scripted ones."""
-        light: dict[str, Any] = {"image": images.JOBS, "resources": {"cpu": "50m", "memory": "256Mi"}}
-        heavy = {**light, "resources": {"cpu": "100m", "memory": "1Gi", "nvidia.com/gpu": "1"}}
+        light: dict[str, Any] = {"image": images.JOBS, "resources": {"cpu": "250m", "memory": "512Mi"}}
+        heavy = {**light, "resources": {"cpu": "500m", "memory": "4Gi", "nvidia.com/gpu": "1"}}
         module = "scripted_pod" if self.scripted else "scalequest_jobs"
         return {
             "roles": {"cpu": light, "train": heavy, "generate": heavy, "score": heavy},
@@ -110,7 +109,7 @@ class Installation:
         }
 
     def _folders(self) -> dict[str, Path]:
-        return {"environment": Path(sysconfig.get_path("purelib")), "examples": _EXAMPLES, "tests": _TESTS}
+        return {"environment": layout.site_packages(), "examples": _EXAMPLES, "tests": _TESTS}
 
     def _make_bucket(self) -> None:
         server = self.cluster.s3
@@ -134,25 +133,6 @@ class Installation:
                 "access-key": server.access_key_file.read_text().strip(),
                 "secret-key": server.secret_key_file.read_text().strip(),
             },
-        }
-
-    def _volume(self, name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return a folder of this machine as a volume that pods under Pod Security "restricted" may mount."""
-        size = {"storage": "100Gi"}
-        shared = {"accessModes": ["ReadOnlyMany"], "storageClassName": ""}
-        claim = {"namespace": self.namespace, "name": name}
-        volume = {
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": f"{self.namespace}-{name}"},
-            "spec": {**shared, "capacity": size, "hostPath": {"path": str(folder)}, "claimRef": claim},
-        }
-        request = {**shared, "volumeName": f"{self.namespace}-{name}", "resources": {"requests": size}}
-        return volume, {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": claim,
-            "spec": request,
         }
 
 
