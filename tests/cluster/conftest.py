@@ -1,14 +1,15 @@
 """The clusters that tests share. Nothing is built or started before a test asks."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cluster.lab import images, layout, preflight
+from cluster.lab import images, layout, preflight, waiting
 from cluster.lab.cluster import Cluster, temporary
-from cluster.lab.kubectl import Kubectl
+from cluster.lab.kubectl import Kubectl, KubectlError
 
 CRD = layout.ROOT / "crds"
 GIVEN = "SCALEQUEST_TEST_KUBECONFIG"
@@ -21,8 +22,7 @@ def cluster() -> Iterator[Cluster]:
         pytest.skip(f"{GIVEN} is set, and this test needs a cluster whose nodes it may kill")
     _require(num_nodes=2)
     with temporary("pytest", Cluster(name="pytest")) as running:
-        running.kubectl("apply", "--server-side", "--filename", str(CRD))
-        running.kubectl("wait", "--for=condition=Established", "--timeout=30s", "--filename", str(CRD))
+        _install_crd(running.kubectl)
         yield running
 
 
@@ -41,15 +41,26 @@ def kubectl(request: pytest.FixtureRequest) -> Iterator[Kubectl]:
     given = os.environ.get(GIVEN)
     if given:
         client = Kubectl(kubeconfig=Path(given))
-        client("apply", "--server-side", "--filename", str(CRD))
+        _install_crd(client)
         yield client
         return
     _require(num_nodes=0)
     template = Cluster(name="pytest-control-plane", num_nodes=0, has_object_store=False)
     with temporary("pytest-control-plane", template) as running:
-        running.kubectl("apply", "--server-side", "--filename", str(CRD))
-        running.kubectl("wait", "--for=condition=Established", "--timeout=30s", "--filename", str(CRD))
+        _install_crd(running.kubectl)
         yield running.kubectl
+
+
+def _install_crd(kubectl: Kubectl) -> None:
+    kubectl("apply", "--server-side", "--filename", str(CRD))
+
+    def is_served() -> bool:
+        with contextlib.suppress(KubectlError):
+            kubectl("get", "scalequestruns", "--all-namespaces")
+            return True
+        return False
+
+    waiting.until(is_served, "the API server serves ScaleQuestRuns", seconds=30)
 
 
 def _require(*, num_nodes: int) -> None:

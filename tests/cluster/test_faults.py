@@ -47,7 +47,7 @@ def installation(cluster_with_images: Cluster) -> Installation:
     made = Installation(cluster=cluster_with_images, scripted=True)
     made.prepare()
     # Its account and roles; the operators of this suite are processes that it may kill.
-    made.install(replicas=0)
+    made.install(replicas=0, crds={"install": False, "keep": True})
     return made
 
 
