@@ -141,7 +141,7 @@ RULES: Final = (
     Rule(resource=RUNS, verbs=("get", "list", "watch", "patch", "delete")),  # patch: finalizers; delete: TTL
     Rule(resource=RUNS, subresource="status", verbs=("update",)),
     Rule(resource=JOBS, verbs=("get", "list", "watch", "create", "patch", "delete")),
-    Rule(resource=PODS, verbs=("get", "list", "watch")),
+    Rule(resource=PODS, verbs=("list", "watch")),
     Rule(resource=PODS, subresource="status", verbs=("patch",)),  # a pod on a lost node is marked failed
     Rule(
         resource=EVENTS, verbs=("create", "list")
