@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scalequest_jobs import ports
 from scalequest_jobs.filters import language
 
 ENGLISH = [
@@ -116,8 +117,15 @@ def test_formulas_are_no_words() -> None:
 
 @pytest.mark.parametrize("keep", [(), ("klingon",)])
 def test_languages_that_cannot_be_kept_are_refused(keep: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ports.BadParametersError, match=r"filters\.language\.keep .* expected"):
         language.judge("How many apples are there?", keep=keep)
+
+
+def test_a_kept_question_tells_which_of_the_wanted_languages_it_is_in() -> None:
+    french = "Combien de pommes est-ce que Thomas a maintenant, si Anne lui en donne cinq ?"
+    assert language.judge(french, keep=("en", "fr")).detail == "fr"
+    assert language.judge("How many apples does Tom have now?", keep=("en", "fr")).detail == "en"
+    assert not language.judge("1 + 1 = ?", keep=("en", "fr")).detail
 
 
 @settings(deadline=None)

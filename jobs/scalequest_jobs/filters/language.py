@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Collection
 from typing import Any
 
+from scalequest_jobs import ports
 from scalequest_jobs.filters import verdict
 
 REASONS = frozenset({"language", "script"})
@@ -72,10 +73,11 @@ def judge(
     Returns:
         Keep, or a rejection: "script" (a letter of a script that no wanted language uses; `detail`
         names it) or "language" (`detail` is the most likely code). `score` is the probability of the
-        wanted languages, `limit` is `minimum_score`; both are None where the script decided.
+        wanted languages, `limit` is `minimum_score`; both are None where the script decided. `detail`
+        of a kept question is the most likely of the wanted codes, empty where none was detected.
 
     Raises:
-        ValueError: `keep` is empty or holds a code that the model does not know.
+        BadParametersError: `keep` is empty or holds a code that the model does not know.
 
     Source: ScaleQuest keeps text whose code points are all below 128, which rejects pi, degree signs
         and curly quotes and keeps unaccented Spanish; py3langid makes neither mistake.
@@ -93,7 +95,8 @@ def judge(
         return verdict.Verdict(
             keep=False, reason="language", score=score, limit=minimum_score, detail=ranked[0][0]
         )
-    return verdict.Verdict(keep=True, score=score, limit=minimum_score)
+    detected = next(code for code, _ in ranked if code in wanted)
+    return verdict.Verdict(keep=True, score=score, limit=minimum_score, detail=detected)
 
 
 def prose(text: str) -> str:
@@ -138,12 +141,14 @@ def _script(character: str) -> str | None:
 def _identifier(keep: frozenset[str]) -> Any:
     """Return the identifier that chooses among the wanted languages and the likely others."""
     if not keep:
-        raise ValueError("no language to keep: expected at least one ISO 639-1 code, such as 'en'")
+        raise ports.BadParametersError(
+            "filters.language.keep is empty: expected at least one ISO 639-1 code, such as 'en'"
+        )
     model = _model()
     unknown = keep.difference(model.labels)
     if unknown:
-        raise ValueError(
-            f"unknown language codes {sorted(unknown)}: expected ISO 639-1 codes among {sorted(model.labels)}"
+        raise ports.BadParametersError(
+            f"filters.language.keep has the unknown codes {sorted(unknown)}: expected some of {sorted(model.labels)}"
         )
     # Restricting replaces a copy's arrays and leaves the loaded ones alone.
     identifier = copy.copy(model)

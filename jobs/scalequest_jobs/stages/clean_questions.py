@@ -119,12 +119,10 @@ def _format(row: Row, parameters: CleanParameters) -> Verdict:
 
 
 def _languages(rows: list[Row], rejects: list[Reject], parameters: CleanParameters) -> list[Row]:
-    wanted = parameters.language.keep
-    verdicts = [
-        language.judge(row["text"], keep=wanted, minimum_score=parameters.language.min_score) for row in rows
-    ]
+    wanted = parameters.language
+    verdicts = [language.judge(row["text"], keep=wanted.keep, minimum_score=wanted.min_score) for row in rows]
     rows = [
-        {**row, "language": verdict.detail or wanted[0], "language_score": verdict.score}
+        {**row, "language": verdict.detail or None, "language_score": verdict.score}
         for row, verdict in zip(rows, verdicts, strict=True)
     ]
     return _apply(rows, rejects, verdicts)
@@ -176,7 +174,7 @@ def _contaminated(
 
 STAGE = Stage(
     name=NAME,
-    version=1,
+    version=2,
     role=Role.CPU,
     output="questions",
     parameters=CleanParameters,
