@@ -40,7 +40,10 @@ def nodes(spec: Spec) -> tuple[Node, ...]:
 
 
 def run(context: StageContext[FailRateParameters]) -> None:
-    """Answer each seed question several times; an answer that is cut off or has none is wrong."""
+    """Answer each seed question several times; an answer that is cut off or has none is wrong.
+
+    A question that does not fit the solver's window was not tried: its fail rate is not known.
+    """
     seeds = context.table("seeds").to_pylist()
     context.begin(len(seeds))
     if all(context.log.is_committed(chunk) for chunk in context.chunks):
@@ -90,6 +93,9 @@ def _outcome(
     rows: list[dict[str, object]] = []
     for completion in done:
         seed = seeds[chunk.first + completion.index]
+        if any(sample.finish_reason == "abort" for sample in completion.samples):
+            rejects.append(Reject(record_id=seed["seed_id"], reason="aborted", text=seed["question"]))
+            continue
         wrong = sum(not _is_right(context, sample, seed["answer"]) for sample in completion.samples)
         rows.append(
             {
@@ -117,7 +123,7 @@ def _is_right(context: StageContext[Any], sample: ports.Sample, answer: str) -> 
 
 STAGE = Stage(
     name=NAME,
-    version=1,
+    version=2,
     role=Role.GENERATE,
     output="fail-rates",
     parameters=FailRateParameters,
