@@ -146,3 +146,24 @@ def test_rows_that_cannot_be_told_apart_are_refused() -> None:
         difficulty.histogram(["a", "a"], [0.5, 0.6], edges=(0, 1), shares=(1,))
     with pytest.raises(ValueError, match="2 scores"):
         difficulty.histogram(["a"], [0.5, 0.6], edges=(0, 1), shares=(1,))
+
+
+def test_a_sample_over_equal_bins_counts_scores_beyond_them_as_their_ends() -> None:
+    scores = {"a": -0.3, "b": 0.2, "c": 0.7, "d": 1.4}
+    found = difficulty.sample(scores, (0, 1))
+    assert {row: verdict.reason for row, verdict in found.items()} == {
+        "a": "sampled_out",
+        "b": "sampled_out",
+        "c": "ok",
+        "d": "ok",
+    }
+
+
+def test_the_seed_decides_which_rows_of_a_bin_stay_and_never_how_many() -> None:
+    scores = {str(row): row / 200 for row in range(200)}
+    kept = [
+        {row for row, verdict in difficulty.sample(scores, (1, 3), seed=seed).items() if verdict.keep}
+        for seed in (1, 2)
+    ]
+    assert len(kept[0]) == len(kept[1])
+    assert kept[0] != kept[1]

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
@@ -53,6 +53,20 @@ def threshold(
     if maximum is not None and score > maximum:
         return verdict.Verdict(keep=False, reason="too_hard", score=score, limit=maximum)
     return verdict.Verdict(keep=True, score=score)
+
+
+def sample(
+    scores: Mapping[str, float], shares: Sequence[float], *, seed: int = 0
+) -> dict[str, verdict.Verdict]:
+    """Return the verdicts of `histogram` by id, over equally wide bins from 0 to 1.
+
+    Scores beyond 0 and 1 count as these: a regression head may pass both.
+    """
+    edges = [place / len(shares) for place in range(len(shares) + 1)]
+    bounded = [min(1.0, max(0.0, score)) for score in scores.values()]
+    return dict(
+        zip(scores, histogram(list(scores), bounded, edges=edges, shares=shares, seed=seed), strict=True)
+    )
 
 
 def histogram(

@@ -1,6 +1,5 @@
 """Choose the questions to answer: thin each generator's difficulties to its target histogram."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from scalequest_jobs.contract import tables
@@ -36,14 +35,19 @@ def nodes(spec: Spec) -> tuple[Node, ...]:
 
 
 def run(context: StageContext[SelectParameters]) -> None:
-    """Keep as many questions as fit the target shares; the draw depends on ids alone."""
+    """Keep as many questions as fit the target shares; the draw depends on the run's seed and ids alone."""
     rows = context.table("judgements").to_pylist()
     context.begin(len(rows))
     if context.log.is_committed(context.chunks[0]):
         return
     verdicts: dict[str, Verdict] = {}
     for generator, shares in context.parameters.bins.items():
-        verdicts |= _thin([row for row in rows if row["generator"] == generator], shares)
+        scored = {
+            row["question_id"]: row["difficulty"]
+            for row in rows
+            if row["generator"] == generator and row["difficulty"] is not None
+        }
+        verdicts |= difficulty.sample(scored, shares, seed=context.seed("histogram", generator))
     kept = [row for row in rows if verdicts.get(row["question_id"], KEEP).keep]
     context.commit_whole(
         Outcome(
@@ -62,18 +66,6 @@ def run(context: StageContext[SelectParameters]) -> None:
     )
 
 
-def _thin(rows: list[dict[str, Any]], shares: Sequence[float]) -> dict[str, Verdict]:
-    """Return a verdict for each question that has a score; scores beyond 0 and 1 count as these."""
-    scored = {
-        row["question_id"]: min(1.0, max(0.0, row["difficulty"]))
-        for row in rows
-        if row["difficulty"] is not None
-    }
-    edges = [place / len(shares) for place in range(len(shares) + 1)]
-    verdicts = difficulty.histogram(list(scored), list(scored.values()), edges=edges, shares=shares)
-    return dict(zip(scored, verdicts, strict=True))
-
-
 def _reject(row: dict[str, Any], verdict: Verdict) -> Reject:
     return Reject(
         record_id=row["sample_id"],
@@ -86,7 +78,7 @@ def _reject(row: dict[str, Any], verdict: Verdict) -> Reject:
 
 STAGE = Stage(
     name=NAME,
-    version=1,
+    version=2,
     role=Role.CPU,
     output="selected-questions",
     parameters=SelectParameters,

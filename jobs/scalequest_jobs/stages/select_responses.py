@@ -12,7 +12,7 @@ from scalequest_jobs.domains.base import Domain
 from scalequest_jobs.execution.chunks import Outcome, Reject
 from scalequest_jobs.execution.context import StageContext, rows_table
 from scalequest_jobs.filters import agreement, difficulty, reward
-from scalequest_jobs.filters.verdict import KEEP, Verdict
+from scalequest_jobs.filters.verdict import Verdict
 from scalequest_jobs.stages import generate_responses, score_responses
 
 NAME = "select-responses"
@@ -61,7 +61,7 @@ def run(context: StageContext[SelectionParameters]) -> None:
     for _, group in groupby(rows, key=lambda row: str(row["question_id"])):
         choices.append(choose(list(group), context.parameters, context.domain))
         context.check_stop()
-    choices = sample_by_pass_rate(choices, context.parameters.pass_rate)
+    choices = sample_by_pass_rate(choices, context.parameters.pass_rate, seed=context.seed("histogram"))
     kept = [choice for choice in choices if choice["verdict"].keep]
     context.commit_whole(
         Outcome(
@@ -110,32 +110,34 @@ def choose(rows: Sequence[Row], parameters: SelectionParameters, domain: Domain)
     else:
         index = agreement.majority_then_reward(labels, scores).index
     chosen = index or 0
-    agreeing = sum(label == labels[chosen] for label in labels)
+    found = agreement.Agreement(
+        labels=labels,
+        index=index,
+        agreeing=sum(label == labels[chosen] for label in labels),
+        candidates=parameters.candidates,
+    )
     return {
         "rows": rows,
         "labels": labels,
         "index": chosen,
         "score": rows[chosen]["score"],
         "margin": best.margin if best and best.index == chosen else None,
-        "agreement": agreeing,
+        "agreement": found.agreeing,
         "candidates": parameters.candidates,
         "difficulty": rows[chosen]["difficulty"],
-        "verdict": _judge(index, rows[chosen]["score"], agreeing, parameters),
+        "verdict": _judge(found, rows[chosen]["score"], parameters),
     }
 
 
-def _judge(index: int | None, score: float | None, agreeing: int, parameters: SelectionParameters) -> Verdict:
-    if index is None:
-        return Verdict(keep=False, reason="unscored")
-    if parameters.min_score is not None and (score is None or score < parameters.min_score):
-        return Verdict(keep=False, reason="low_score", score=score, limit=parameters.min_score)
-    share = agreeing / parameters.candidates
-    if share < parameters.min_agreement:
-        return Verdict(keep=False, reason="low_agreement", score=share, limit=parameters.min_agreement)
-    return KEEP
+def _judge(found: agreement.Agreement, score: float | None, parameters: SelectionParameters) -> Verdict:
+    if found.index is None or parameters.min_score is not None:
+        verdict = reward.judge(reward.best([score]), minimum_score=parameters.min_score)
+        if not verdict.keep:
+            return verdict
+    return agreement.judge(found, minimum_share=parameters.min_agreement)
 
 
-def sample_by_pass_rate(choices: list[Row], cuts: dict[str, QuestionSampling]) -> list[Row]:
+def sample_by_pass_rate(choices: list[Row], cuts: dict[str, QuestionSampling], *, seed: int) -> list[Row]:
     """Apply difficulty cuts where the difficulty is the share of candidates that disagree.
 
     Reasons: too_easy, too_hard, sampled_out.
@@ -153,23 +155,20 @@ def sample_by_pass_rate(choices: list[Row], cuts: dict[str, QuestionSampling]) -
             for choice in measured
             if choice["rows"][0]["generator"] == generator and choice["verdict"].keep
         }
-        verdicts |= _sample(own, sampling)
+        verdicts |= _sample(own, sampling, seed)
     return [
         {**choice, "verdict": verdicts.get(str(choice["rows"][0]["question_id"]), choice["verdict"])}
         for choice in measured
     ]
 
 
-def _sample(scores: dict[str, float], sampling: QuestionSampling) -> dict[str, Verdict]:
+def _sample(scores: dict[str, float], sampling: QuestionSampling, seed: int) -> dict[str, Verdict]:
     if sampling.keep == "threshold":
         return {
             question_id: difficulty.threshold(score, minimum=sampling.minimum, maximum=sampling.maximum)
             for question_id, score in scores.items()
         }
-    shares = sampling.bins
-    edges = [place / len(shares) for place in range(len(shares) + 1)]
-    found = difficulty.histogram(list(scores), list(scores.values()), edges=edges, shares=shares)
-    return dict(zip(scores, found, strict=True))
+    return difficulty.sample(scores, sampling.bins, seed=seed)
 
 
 def _dataset_row(choice: Row) -> dict[str, object]:
@@ -223,7 +222,7 @@ def _rejects(choice: Row) -> list[Reject]:
 
 STAGE = Stage(
     name=NAME,
-    version=1,
+    version=2,
     role=Role.CPU,
     output="dataset",
     parameters=SelectionParameters,
