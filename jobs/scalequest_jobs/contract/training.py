@@ -48,6 +48,12 @@ class TrainingParameters(SpecModel):
 class FineTuning(TrainingParameters):
     """Question Fine-Tuning: next-token loss on questions alone (P 2.2)."""
 
+    learning_rate: Annotated[float, pydantic.Field(gt=0, le=1)] = 2e-5
+    """Peak learning rate (C); the paper gives none."""
+    batch_size: Annotated[int, pydantic.Field(ge=1, le=65_536)] = 32
+    """Sequences (after packing) in one optimiser step, over all devices (C)."""
+    max_length: Annotated[int, pydantic.Field(ge=16, le=131_072)] = 256
+    """Longest sequence, in tokens (P App A); a longer example is left out with a reason, never cut."""
     warmup_ratio: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.03
     """Share of all steps spent warming up (C)."""
     packing: bool = True

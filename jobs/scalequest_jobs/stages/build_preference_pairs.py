@@ -15,6 +15,8 @@ from scalequest_jobs.stages import import_questions, rewrite_questions
 NAME = "build-preference-pairs"
 
 MAX_HELD_OUT_SHARE = 0.1
+MIN_WORDS = 4
+"""Ours: a rewrite is measured in words, for the rewriter's tokens are not the generator's."""
 
 
 class PairParameters(Parameters):
@@ -93,7 +95,9 @@ def judge(rewrite: dict[str, Any], seeds: set[str], parameters: PairParameters) 
     if duplicates.question_id(rewritten) in seeds:
         return Verdict(keep=False, reason="seed_copy")
     for verdict in (
-        format_filter.judge(rewritten, tokens=len(rewritten.split()), finish_reason="stop", minimum_tokens=4),
+        format_filter.judge(
+            rewritten, tokens=len(rewritten.split()), finish_reason="stop", minimum_tokens=MIN_WORDS
+        ),
         language.judge(rewritten, keep=parameters.languages, minimum_score=parameters.min_language_score),
     ):
         if not verdict.keep:
