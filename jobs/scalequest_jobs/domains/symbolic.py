@@ -1,7 +1,8 @@
 """Symbolic equivalence by math-verify, in a worker process that can be killed.
 
 sympy may run for ever or take all memory on a short input (a power tower), and math-verify's own time
-limit is a signal that works in a main thread only; a process that is killed holds nothing up.
+limit is a signal that works in a main thread only; a process that is killed holds nothing up. The limit
+is in CPU time: which answers are the same must not depend on what else the machine does.
 """
 
 import atexit
@@ -10,6 +11,7 @@ import importlib
 import logging
 import multiprocessing
 import resource
+import signal
 import threading
 from concurrent import futures
 from typing import Any, Literal
@@ -21,9 +23,11 @@ from scalequest_jobs import ports
 Decision = Literal["equal", "different", "undecided"]
 
 # A residual pair takes 5 to 20 ms; what is not done after this never ends.
-TIMEOUT_SECONDS = 3.0
+CPU_SECONDS = 3.0
+# A worker that gets a thirtieth of a core is as good as dead.
+_WALL_FACTOR = 30
 # Importing sympy and its parser in a fresh worker takes 2 to 4 s, many times that on a busy machine.
-_START_SECONDS = 120.0
+_START_SECONDS = 180.0
 _MEMORY_BYTES = 4 * 2**30
 # math-verify compares with an absolute tolerance, so that 2^-99 equals 2^-98; these are relative.
 _EXACT_TOLERANCE = "1e-25"
@@ -40,8 +44,8 @@ class Checker:
     cannot read, is "undecided"; the worker is replaced.
     """
 
-    def __init__(self, *, timeout_seconds: float = TIMEOUT_SECONDS, workers: int = 1) -> None:
-        self._timeout_seconds = timeout_seconds
+    def __init__(self, *, cpu_seconds: float = CPU_SECONDS, workers: int = 1) -> None:
+        self._cpu_seconds = cpu_seconds
         self._workers = workers
         self._pool: pebble.ProcessPool | None = None
         self._lock = threading.Lock()
@@ -63,7 +67,11 @@ class Checker:
             raise _not_working(str(error)) from error
 
     def _ask(self, left: str, right: str) -> Decision:
-        task = self._started().schedule(_decide, args=sorted((left, right)), timeout=self._timeout_seconds)
+        task = self._started().schedule(
+            _decide,
+            args=[*sorted((left, right)), self._cpu_seconds],
+            timeout=self._cpu_seconds * _WALL_FACTOR,
+        )
         try:
             decision: Decision = task.result(timeout=_START_SECONDS)
         except futures.TimeoutError:
@@ -97,7 +105,7 @@ def _new_pool(workers: int) -> pebble.ProcessPool:
         context=multiprocessing.get_context("spawn"),
     )
     try:
-        decision = pool.schedule(_decide, args=["x+1", "1+x"]).result(timeout=_START_SECONDS)
+        decision = pool.schedule(_decide, args=["x+1", "1+x", _START_SECONDS]).result(timeout=_START_SECONDS)
     except (futures.TimeoutError, futures.BrokenExecutor, pebble.ProcessExpired) as error:
         decision = f"{type(error).__name__}: {error}"
     if decision != "equal":
@@ -132,9 +140,11 @@ def _prepare() -> None:
     import math_verify  # noqa: F401 - so that no comparison pays for the import
 
 
-def _decide(left: str, right: str) -> Decision:
+def _decide(left: str, right: str, cpu_seconds: float) -> Decision:
+    """Compare two formulas; the process ends by SIGPROF when that takes longer."""
     import math_verify
 
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
     try:
         one, other = _parsed(left), _parsed(right)
         if one is None or other is None:
@@ -144,6 +154,8 @@ def _decide(left: str, right: str) -> Decision:
         return "equal" if _is_confirmed(one, other, has_decimals="." in left + right) else "different"
     except Exception:  # noqa: BLE001 - sympy raises anything on odd input, and all of it means: not comparable
         return "undecided"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 @functools.lru_cache(maxsize=4096)
