@@ -1,6 +1,7 @@
 """`scalequest local` in real processes: kill -9, Ctrl-C, two at once."""
 
 import json
+import os
 import random
 import re
 import signal
@@ -37,11 +38,11 @@ def run_path(tmp_path: Path) -> Path:
 
 def start(run_path: Path, workdir: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, str(SCRIPT), str(run_path), str(workdir)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
-    _, stderr = process.communicate(timeout=300)
+    _, stderr = process.communicate(timeout=120)
     return stderr
 
 
@@ -98,6 +99,32 @@ def test_ctrl_c_ends_with_try_again_and_a_rerun_finishes(run_path: Path, tmp_pat
     finish(again)
     assert again.returncode == 0
     assert dataset(tmp_path / "work")
+
+
+def test_a_signal_to_the_whole_group_ends_with_try_again(run_path: Path, tmp_path: Path) -> None:
+    """As `timeout` and service managers send it; workers that died of it must not hold up their parent."""
+    process = start(run_path, tmp_path / "work")
+    wait_for_receipts(process, tmp_path / "work", 6)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert "run the same command again" in finish(process)
+    assert process.returncode == 75
+
+
+def workers(process: "subprocess.Popen[str]") -> list[int]:
+    """Return the worker processes of a launcher."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_stop_after_a_worker_was_killed_ends_too(run_path: Path, tmp_path: Path) -> None:
+    process = start(run_path, tmp_path / "work")
+    wait_for_receipts(process, tmp_path / "work", 6)
+    for pid in workers(process):
+        os.kill(pid, signal.SIGKILL)
+    wait_for_receipts(process, tmp_path / "work", len(receipts(tmp_path / "work")) + 1)
+    process.send_signal(signal.SIGINT)
+    assert "run the same command again" in finish(process)
+    assert process.returncode == 75
 
 
 def test_a_run_at_work_refuses_a_second_launcher(run_path: Path, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +44,23 @@ class StoreAddress:
 EnginesFactory = Callable[[Order], ports.Engines]
 
 
+class StopFile:
+    """A stop that a dead worker cannot block: setting a multiprocessing.Event waits for all who wait on it."""
+
+    POLL_SECONDS: Final = 0.25
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "stop"
+
+    def set(self) -> None:
+        """Ask every worker to stop; may be called from a signal handler."""
+        self._path.touch()
+
+    def is_set(self) -> bool:
+        """Tell whether workers are asked to stop."""
+        return self._path.exists()
+
+
 class ProgressFolder:
     """Progress records as small files, one a shard: nothing that a killed worker could leave locked."""
 
@@ -74,7 +90,7 @@ class _Process:
     """What a worker process holds between tasks."""
 
     progress: ProgressFolder
-    stop: Event
+    stop: StopFile
     store: ports.ArtifactStore
     settings: WorkerSettings
     engines_factory: EnginesFactory
@@ -83,13 +99,17 @@ class _Process:
 
 def _start(
     progress: Path,
-    stop: Event,
+    stop: StopFile,
     store: StoreAddress,
     settings: WorkerSettings,
     engines_factory: EnginesFactory,
 ) -> None:
-    """Prepare a worker process: it stops by the event, and dies with its parent."""
+    """Prepare a worker process: it stops by the stop file, and dies with its parent.
+
+    Terminals, `timeout` and service managers signal the whole group; the parent alone decides what that means.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _Process.progress = ProgressFolder(progress)
     _Process.stop = stop
     _Process.store = store.open()
@@ -134,17 +154,17 @@ def _engines(order: Order) -> ports.Engines:
 
 
 class _StopWatcher:
-    """Passes the parent's stop event on to a thread event; a thread cannot wait for both."""
+    """Passes the parent's stop file on to a thread event."""
 
-    def __init__(self, source: Event, target: threading.Event) -> None:
+    def __init__(self, source: StopFile, target: threading.Event) -> None:
         self._source = source
         self._target = target
         self._closed = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        while not self._closed.is_set():
-            if self._source.wait(timeout=0.5):
+        while not self._closed.wait(StopFile.POLL_SECONDS):
+            if self._source.is_set():
                 self._target.set()
                 return
 
@@ -165,7 +185,7 @@ class WorkerPool:
     ) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._folder = tempfile.TemporaryDirectory(prefix="scalequest-progress-")
-        self._stop = self._context.Event()
+        self._stop = StopFile(Path(self._folder.name))
         self._initargs = (Path(self._folder.name), self._stop, store, settings, engines_factory)
         self.progress = ProgressFolder(Path(self._folder.name))
         self._pools: dict[str, ProcessPoolExecutor] = {}
