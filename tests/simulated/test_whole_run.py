@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from builders import make_run, write_inputs
 from in_process import Launcher
@@ -247,6 +248,43 @@ def published(launcher: Launcher, folder: Path) -> Path:
     models.place_files(launcher.store, manifest, target)
     address.write(target, "s3+http://nowhere/bucket", ref)
     return target
+
+
+@pytest.mark.filterwarnings(
+    "ignore:ConjunctiveGraph is deprecated:DeprecationWarning"
+)  # rdflib, below mlcroissant
+def test_croissant_reads_every_row_of_every_shard_with_its_types(folder: Path) -> None:
+    import mlcroissant
+
+    launcher = launch(folder, publish={"shardRows": 7})
+    manifests = launcher.run()
+    dataset = published(launcher, folder)
+    shards = sorted((dataset / "data").glob("*.parquet"))
+    described = mlcroissant.Dataset(jsonld=str(dataset / "croissant.json"))
+    read = list(described.records("rows"))
+    assert len(read) == manifests["publish-dataset"].counts.rows_out
+    expected = pq.read_table(shards).to_pylist()
+    assert len(shards) > 1
+    for column in ("query", "agreement", "score"):
+        seen = sorted(row[f"rows/{column}"] for row in read)
+        assert [value.decode() if column == "query" else value for value in seen] == sorted(
+            row[column] for row in expected
+        )
+    digests = {file.id: file.sha256 for file in described.metadata.file_objects}
+    assert digests == {f"data/{path.name}": reading.file_sha256(path) for path in shards}
+
+
+def test_the_card_names_languages_license_and_every_stage(folder: Path) -> None:
+    launcher = launch(
+        folder, filters=filters(language={"keep": ["en", "de"]}), publish={"license": "mit", "name": "sums"}
+    )
+    launcher.run()
+    _, front, text = (published(launcher, folder) / "README.md").read_text().split("---\n", 2)
+    card = yaml.safe_load(front)
+    assert (card["language"], card["license"], card["pretty_name"]) == (["en", "de"], "mit", "sums")
+    assert card["configs"][0]["data_files"] == [{"split": "train", "path": "data/train-*.parquet"}]
+    for node in set(launcher.done) - {"publish-dataset"}:
+        assert f"| {node} |" in text
 
 
 def failures(launcher: Launcher, dataset: Path) -> list[str]:

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+import pyarrow as pa
 
 from scalequest_jobs.publishing import funnel
 
-_BODY = """
+_ROWS: Final = "data/train-*.parquet"
+
+_BODY: Final = """
 # {name}
 
-{rows:,} {domain} problems with solutions, synthesised by the ScaleQuest method (arXiv 2410.18693): question
-generators were trained on seed questions, wrote new ones, and each kept question was answered {candidates}
-times; the answer kept was chosen by {method}. Everything here is written by models and may be wrong.
+{rows:,} {domain} problems with solutions, synthesised by the ScaleQuest method (arXiv 2410.18693): models
+wrote questions, and each question that passed the filters was answered {candidates} times; the answer kept was
+chosen by {method}. Everything here is written by models and may be wrong.
 
 ## Fields
 
@@ -24,7 +28,7 @@ times; the answer kept was chosen by {method}. Everything here is written by mod
 | `generator`, `question_model`, `response_model`, `score_model` | who wrote, answered and scored it: name, and digests of the models' files |
 | `score`, `margin` | score of the kept answer, and its lead over the second best |
 | `agreement`, `candidates` | how many of the candidates give the kept answer, and how many there were |
-| `difficulty` | measured difficulty, where the run measures one |
+| `difficulty` | expected fail rate of the question, 0 easy to 1 hard, where the run measures one |
 
 ## How it was made
 
@@ -44,6 +48,7 @@ def card(
     name: str,
     domain: str,
     license_name: str,
+    languages: Sequence[str],
     rows: int,
     candidates: int,
     method: str,
@@ -55,12 +60,12 @@ def card(
 
     data = huggingface_hub.DatasetCardData(
         license=license_name,
-        language="en",
+        language=list(languages),
         pretty_name=name,
         task_categories=["text-generation"],
         tags=["synthetic", "scalequest", domain],
         configs=[
-            {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]},
+            {"config_name": "default", "data_files": [{"split": "train", "path": _ROWS}]},
         ],
     )
     body = _BODY.format(
@@ -83,7 +88,7 @@ def gates_markdown(gates: dict[str, dict[str, Any]]) -> str:
     for node, gate in gates.items():
         warnings = gate.get("warnings") or []
         lines.append(f"- `{node}`: {_figures(gate)}" + "".join(f"\n  - warning: {text}" for text in warnings))
-    return "\n".join([*lines, "", ""])
+    return "\n".join([*lines, ""])
 
 
 def _figures(gate: dict[str, Any]) -> str:
@@ -97,12 +102,18 @@ def _figures(gate: dict[str, Any]) -> str:
     return "; ".join(figures)
 
 
-def croissant(
-    *, name: str, license_name: str, files: Sequence[tuple[str, str]], columns: Sequence[str]
-) -> str:
-    """Return the Croissant metadata of the Parquet shards; `files` are paths with their sha256."""
+def croissant(*, name: str, license_name: str, files: Sequence[tuple[str, str]], schema: pa.Schema) -> str:
+    """Return the Croissant metadata of the Parquet shards; `files` are paths with their sha256.
+
+    Columns of one value a row are described; `messages` repeats `query` and `response`.
+    """
     import mlcroissant  # a second and a half, for the one stage that publishes
 
+    types = {
+        pa.string(): mlcroissant.DataType.TEXT,
+        pa.float32(): mlcroissant.DataType.FLOAT32,
+        pa.int16(): mlcroissant.DataType.INT16,
+    }
     shards = [
         mlcroissant.FileObject(
             id=path, name=path, content_url=path, encoding_formats=["application/x-parquet"], sha256=sha256
@@ -111,18 +122,22 @@ def croissant(
     ]
     fields = [
         mlcroissant.Field(
-            id=f"rows/{column}",
-            name=column,
-            data_types=mlcroissant.DataType.TEXT,
-            source=mlcroissant.Source(file_object=files[0][0], extract=mlcroissant.Extract(column=column)),
+            id=f"rows/{column.name}",
+            name=column.name,
+            data_types=types[column.type],
+            source=mlcroissant.Source(file_set="shards", extract=mlcroissant.Extract(column=column.name)),
         )
-        for column in columns
+        for column in schema
+        if column.type in types
     ]
+    every_shard = mlcroissant.FileSet(
+        id="shards", name="shards", includes=[_ROWS], encoding_formats=["application/x-parquet"]
+    )
     metadata = mlcroissant.Metadata(
         name=name,
         description="Synthetic instruction data made by the ScaleQuest method",
         license=[license_name],
-        distribution=shards,
+        distribution=[*shards, every_shard],
         record_sets=[mlcroissant.RecordSet(id="rows", name="rows", fields=fields)],
     )
     return json.dumps(metadata.to_json(), indent=2, default=str)

@@ -27,6 +27,7 @@ class PublishParameters(Parameters):
 
     name: str
     license: str
+    languages: tuple[str, ...]
     shard_rows: int
     method: str
     candidates: int
@@ -41,6 +42,7 @@ def nodes(spec: Spec) -> tuple[Node, ...]:
     parameters = PublishParameters(
         name=spec.publish.name or "",
         license=spec.publish.license,
+        languages=spec.filters.language.keep,
         shard_rows=spec.publish.shard_rows,
         method=selection.method,
         candidates=spec.responses.candidates,
@@ -131,6 +133,7 @@ def _write_documents(
         name=name,
         domain=context.order.domain,
         license_name=parameters.license,
+        languages=parameters.languages,
         rows=rows,
         candidates=parameters.candidates,
         method=parameters.method,
@@ -139,9 +142,8 @@ def _write_documents(
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
     described = [(str(path.relative_to(folder)), reading.file_sha256(path)) for path in shards]
-    columns = [field.name for field in tables.PUBLISHED if pa.types.is_string(field.type)]
     (folder / "croissant.json").write_text(
-        card.croissant(name=name, license_name=parameters.license, files=described, columns=columns),
+        card.croissant(name=name, license_name=parameters.license, files=described, schema=tables.PUBLISHED),
         encoding="utf-8",
     )
     report = {
@@ -171,7 +173,7 @@ def _write_json(path: Path, value: object) -> None:
 
 STAGE = Stage(
     name=NAME,
-    version=1,
+    version=2,
     role=Role.CPU,
     output=DATASET,
     parameters=PublishParameters,
