@@ -8,7 +8,7 @@ import pytest
 from fake_clock import FakeClock
 from scalequest_jobs import ports
 from scalequest_jobs.contract.artifact import NO_COUNTS, Counts
-from scalequest_jobs.contract.progress import Progress, merge
+from scalequest_jobs.contract.progress import Progress, combine, merge
 from scalequest_jobs.execution.reporting import RATE_WINDOW_SECONDS, Reporter
 
 CHUNK = Counts(rows_in=10, rows_out=7, rejected={"bad": 2, "worse": 1})
@@ -147,6 +147,7 @@ def test_training_reports_steps_and_the_time_left_of_them(world: World) -> None:
     assert (world.now.step, world.now.total_steps, world.now.metrics) == (10, 100, {"loss": 2.5})
     assert world.now.eta_seconds == pytest.approx(180.0)
     assert world.now.rows_done == 0
+    assert world.now.rows_per_second is None
 
 
 def test_progress_is_small_json_that_reads_back(world: World) -> None:
@@ -158,3 +159,33 @@ def test_progress_is_small_json_that_reads_back(world: World) -> None:
 
 def test_merging_adds_by_key_in_the_order_of_keys() -> None:
     assert list(merge({"b": 1, "a": 2}, {"c": 3, "b": 4}).items()) == [("a", 2), ("b", 5), ("c", 3)]
+
+
+def test_shards_add_up_to_their_stage_and_the_latest_gives_rate_and_activity() -> None:
+    done = Progress(
+        node="n",
+        shard=0,
+        rows_total=50,
+        rows_done=50,
+        rows_kept=40,
+        rejected={"bad": 10},
+        rows_per_second=9,
+        updated=1.0,
+    )
+    working = Progress(
+        node="n",
+        shard=1,
+        activity="generating",
+        rows_total=50,
+        rows_done=20,
+        rows_kept=15,
+        rejected={"bad": 3, "worse": 2},
+        completion_tokens=7,
+        rows_per_second=2,
+        updated=2.0,
+    )
+    stage = combine([working, done])
+    assert (stage.rows_total, stage.rows_done, stage.rows_kept) == (100, 70, 55)
+    assert stage.rejected == {"bad": 13, "worse": 2}
+    assert (stage.activity, stage.rows_per_second, stage.completion_tokens) == ("generating", 2, 7)
+    assert stage.eta_seconds == pytest.approx(15.0)

@@ -96,7 +96,7 @@ class Reporter:
         rate = (done - done_then) / seconds
         tokens = (self._history[-1][2] - tokens_then) / seconds
         return {
-            "rows_per_second": rate or None,
+            "rows_per_second": None if progress.total_steps else rate or None,
             "tokens_per_second": tokens or None,
             "eta_seconds": (total - done) / rate if rate > 0 else None,
         }
