@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from scalequest_jobs import catalog, ports
-from scalequest_jobs.contract import graph, orders
+from scalequest_jobs.contract import graph, orders, progress
 from scalequest_jobs.contract.artifact import ArtifactRef, ObjectRef, StageManifest
 from scalequest_jobs.contract.run import Spec
 from scalequest_jobs.contract.stage import Node, Order, Role, RunIdentity
@@ -61,6 +61,7 @@ class Scheduler:
         self._finished: dict[str, tuple[ArtifactRef, StageManifest]] = {}
         self._running: dict[str, _Running] = {}
         self._futures: dict[Future[ArtifactRef], tuple[str, int]] = {}
+        self._progress: dict[str, dict[int, progress.Progress]] = {}
         self._stopping = False
 
     def stop(self) -> None:
@@ -88,21 +89,26 @@ class Scheduler:
         return self._finished
 
     def _work(self) -> ports.StageError | None:
-        """Start and collect stages until nothing is left to do; return what made a stage fail for good."""
+        """Start and collect stages until nothing is left to do or one failed for good; return why it failed."""
         error: ports.StageError | None = None
         while True:
-            if error is None and not self._stopping:
-                error = self._start_ready()
+            if error is None and not self._stopping and (error := self._start_ready()):
+                self._pool.stop()
             if not self._futures:
                 return error
             done, _ = wait(self._futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             self._pass_on_progress()
             for future in done:
                 error = self._collect(future) or error
+            if error is not None:
+                # The others keep what they committed; waiting for their end could hide the message for hours.
+                self._pool.stop()
 
     def _pass_on_progress(self) -> None:
-        for progress in self._pool.progress.read_changed():
-            self._monitor.progressed(progress)
+        for changed in self._pool.progress.read_changed():
+            shards = self._progress.setdefault(changed.node, {})
+            shards[changed.shard] = changed
+            self._monitor.progressed(progress.combine(shards.values()))
 
     def _start_ready(self) -> ports.StageError | None:
         """Start every node that can start; cached ones finish at once and may make others ready."""
