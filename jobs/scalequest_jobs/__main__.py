@@ -67,9 +67,10 @@ def local(
     from scalequest_jobs.local.workers import StoreAddress
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    terminal = Console(stderr=True)
+    commands.show_warnings(terminal)
     try:
         run = run_files.load(run_file)
-        terminal = Console(stderr=True)
         result = runner.run_local(
             run,
             run_file=run_file,
@@ -128,7 +129,7 @@ def validate(run_file: commands.RunFile) -> None:
 def verify(
     dataset: commands.Dataset,
     *,
-    store: commands.StoreOption = None,
+    store: commands.DatasetStoreOption = None,
     credentials: commands.CredentialsOption = None,
     region: commands.RegionOption = "us-east-1",
     ca_file: commands.CaOption = None,

@@ -1,10 +1,13 @@
 """What the commands of `scalequest` share: arguments, options, and how they fail."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich.console import Console
+from rich.logging import RichHandler
 
 from scalequest_jobs import ports
 from scalequest_jobs.contract import launch
@@ -17,12 +20,25 @@ StoreOption = Annotated[
         help="Where artifacts go: a folder, or s3+https://host:port/bucket/prefix. Default: WORKDIR/store."
     ),
 ]
+DatasetStoreOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the run's artifacts are, if they were moved. Default: where they were published."
+    ),
+]
 CredentialsOption = Annotated[
     Path | None, typer.Option(help="Folder with the files access-key and secret-key, for an S3 store.")
 ]
 RegionOption = Annotated[str, typer.Option(help="Region name that S3 requests are signed for.")]
 CaOption = Annotated[Path | None, typer.Option(help="Certificate authority to trust, for an S3 store.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def show_warnings(console: Console) -> None:
+    """Print the warnings of libraries, such as a store's retries, without breaking a live table."""
+    handlers = [RichHandler(console=console, show_path=False)] if console.is_terminal else None
+    form = "%(message)s" if handlers else "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=form, handlers=handlers)
 
 
 def fail(error: ports.StageError) -> NoReturn:

@@ -98,6 +98,16 @@ def test_a_stall_makes_the_rate_fall_and_the_end_unknown(world: World) -> None:
     assert (world.now.rows_per_second, world.now.eta_seconds) == (None, None)
 
 
+def test_a_burst_after_a_stall_is_measured_with_the_stall(world: World) -> None:
+    world.reporter.begin(100, NO_COUNTS)
+    world.wait(130)
+    for _ in range(3):
+        world.wait(0.01)
+        world.reporter.answered(0, 0)
+    world.reporter.committed(CHUNK)
+    assert world.now.rows_per_second == pytest.approx(10 / 130.03)
+
+
 def test_the_end_of_all_rows_leaves_no_time(world: World) -> None:
     world.reporter.begin(10, NO_COUNTS)
     world.wait(5)

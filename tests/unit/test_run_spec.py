@@ -161,7 +161,7 @@ def test_a_bad_item_does_not_make_its_list_look_empty() -> None:
     [
         ("a: [", "not YAML"),
         ("- 1\n- 2", "a list, expected one object with apiVersion and kind"),
-        ("", "a NoneType, expected one object"),
+        ("", "empty, expected one object"),
         ("just text", "a str, expected one object"),
     ],
 )

@@ -76,15 +76,14 @@ class StageContext(Generic[P]):
 
     def model(self, name: str) -> Path:
         """Return a folder with an input model's files, each verified."""
-        self.reporter.activity(f"fetching the model {name}")
-        return models.materialise(
-            self.store, self.manifest(name), self.settings.cache, check_stop=self.check_stop
-        )
+        manifest = self.manifest(name)
+        self.reporter.activity(f"fetching the model of {manifest.node}")
+        return models.materialise(self.store, manifest, self.settings.cache, check_stop=self.check_stop)
 
     def generator(self, name: str) -> ports.TextGenerator:
         """Load an input model as bulk generator."""
         folder = self.model(name)
-        self.reporter.activity(f"loading the model {name}")
+        self.reporter.activity(f"loading the model of {self.manifest(name).node}")
         generator = self.engines.generator(folder)
         self.engine.update(generator.identity)
         self.reporter.activity("generating")

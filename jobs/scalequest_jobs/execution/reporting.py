@@ -87,7 +87,8 @@ class Reporter:
         done = progress.step if progress.total_steps else progress.rows_done
         total = progress.total_steps or progress.rows_total
         self._history.append((now, done, progress.prompt_tokens + progress.completion_tokens))
-        while now - self._history[0][0] > RATE_WINDOW_SECONDS and len(self._history) > 2:
+        # One record older than the window stays: after a stall a burst of records says nothing by itself.
+        while len(self._history) > 1 and now - self._history[1][0] >= RATE_WINDOW_SECONDS:
             self._history.popleft()
         start, done_then, tokens_then = self._history[0]
         seconds = now - start

@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 import yaml
 
-from scalequest_jobs import ports
+from scalequest_jobs import catalog, ports
 from scalequest_jobs.contract import crd, openapi
 from scalequest_jobs.contract.run import ScaleQuestRun
 
@@ -47,20 +47,24 @@ def load(path: Path) -> ScaleQuestRun:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RunFileError(path, [f"not YAML: {error}"]) from error
     if not isinstance(document, dict):
-        raise RunFileError(
-            path, [f"a {type(document).__name__}, expected one object with apiVersion and kind"]
-        )
+        seen = "empty" if document is None else f"a {type(document).__name__}"
+        raise RunFileError(path, [f"{seen}, expected one object with apiVersion and kind"])
     return parse(document, path)
 
 
 def parse(document: dict[str, Any], path: Path = Path("run")) -> ScaleQuestRun:
     """Return the run in a parsed document, read as the API server reads it; raises RunFileError."""
     try:
-        return ScaleQuestRun.model_validate_json(
-            _as_sent(document), strict=True, by_alias=True, by_name=False
-        )
+        run = ScaleQuestRun.model_validate_json(_as_sent(document), strict=True, by_alias=True, by_name=False)
     except pydantic.ValidationError as error:
         raise RunFileError(path, _problems(error)) from error
+    known = {stage.name for stage in catalog.STAGES}
+    if unknown := sorted(set(run.spec.compute.stages) - known):
+        lines = [
+            f"spec.compute.stages.{name}: no such stage; the stages are {sorted(known)}" for name in unknown
+        ]
+        raise RunFileError(path, lines)
+    return run
 
 
 def _as_sent(document: dict[str, Any]) -> str:

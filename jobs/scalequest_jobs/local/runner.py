@@ -108,8 +108,14 @@ def run_local(
 @contextlib.contextmanager
 def _only_one(workdir: Path, name: str) -> Iterator[None]:
     """Hold the run's lock, which the system frees even after kill -9."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / f".{name}.lock").open("w") as lock:
+    with contextlib.ExitStack() as stack:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((workdir / f".{name}.lock").open("w"))
+        except OSError as error:
+            raise ports.BadParametersError(
+                f"{workdir} cannot be used as work folder: {error.strerror}; give another --workdir"
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

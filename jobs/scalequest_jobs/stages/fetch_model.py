@@ -123,6 +123,8 @@ def source_objects(
 
 def _folder_objects(folder: Path) -> dict[str, ObjectRef]:
     """Return the model files of a folder, left where they are, with their digests."""
+    if not folder.is_dir():
+        raise ports.BadInputError(f"there is no folder {folder}; check the model's path and the volume")
     files = models.folder_files(folder)
     return {
         name: ObjectRef(path=str(path.absolute()), sha256=reading.file_sha256(path), size=path.stat().st_size)

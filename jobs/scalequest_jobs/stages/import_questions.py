@@ -88,7 +88,7 @@ def read_source(store: ports.ArtifactStore, volumes: Path, key: str, path: str) 
             return file.read_bytes(), str(path)
         except OSError as error:
             raise ports.BadInputError(
-                f"cannot read {path}: {error.strerror}; check the path and the volume"
+                f"cannot read {file}: {error.strerror}; check the path and the volume"
             ) from error
     try:
         return store.get(key), key
