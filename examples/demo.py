@@ -3,14 +3,15 @@
 import argparse
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
+
+import yaml
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from tiny_world import against_truth, teacher  # noqa: E402 - the examples are no installed package
-
-TEACHER_PORT = 18321
 
 
 def main() -> int:
@@ -21,11 +22,22 @@ def main() -> int:
     arguments = parser.parse_args()
     scalequest = Path(sys.executable).with_name("scalequest")
     command = [str(scalequest), "local", str(arguments.run_file), "--workdir", str(arguments.workdir)]
-    # Every seventh request is refused once, so that the client's retries are part of the demo.
-    with teacher.TeacherServer(port=TEACHER_PORT, fail_every=7):
+    document = yaml.safe_load(arguments.run_file.read_text(encoding="utf-8"))
+    address = urllib.parse.urlsplit(document["spec"]["preference"]["rewriter"]["endpoint"]["url"])
+    try:
+        # Every seventh request is refused once, so that the client's retries are part of the demo.
+        server = teacher.TeacherServer(port=address.port or 80, fail_every=7)
+    except OSError as error:
+        print(
+            f"error: the teacher cannot be served at {address.netloc}: {error.strerror}; wait for another demo to end, "
+            f"or change the port of preference.rewriter.endpoint.url in {arguments.run_file}",
+            file=sys.stderr,
+        )
+        return 75
+    with server:
         code = subprocess.call(command)
     if code == 0:
-        print(against_truth.report(arguments.workdir / "datasets" / "tiny-math"))
+        print(against_truth.report(arguments.workdir / "datasets" / document["metadata"]["name"]))
     return code
 
 
