@@ -59,10 +59,20 @@ def test_a_pod_is_counted_once_however_often_it_is_seen() -> None:
     assert failure.losses(status, [*pods, make_lost(2)]).failures == 2
 
 
-def test_a_pod_that_is_gone_stays_in_the_count_and_leaves_the_list() -> None:
+def test_a_pod_that_is_not_seen_for_a_while_is_not_counted_anew() -> None:
+    """Two operators may see different things for a while; each would count what the other forgot."""
     status = counted(make_stage(), failure.losses(make_stage(), [make_lost(0)]))
-    lost = failure.losses(status, [])
-    assert (lost.failures, lost.counted) == (1, ())
+    for seen in ([], [make_lost(0)], [], [make_lost(0)]):
+        status = counted(status, failure.losses(status, seen))
+        assert status.failures == 1
+
+
+def test_pods_that_are_gone_make_room_for_those_that_are_there() -> None:
+    status = counted(make_stage(), failure.losses(make_stage(), [make_lost(i) for i in range(MAX_COUNTED)]))
+    there = [make_lost(1000 + i) for i in range(MAX_COUNTED)]
+    status = counted(status, failure.losses(status, there))
+    assert set(status.counted) == {pod.uid[: failure.UID_PREFIX] for pod in there}
+    assert (status.failures, status.counted_more) == (2 * MAX_COUNTED, 0)
 
 
 def test_more_lost_pods_than_can_be_named_are_counted_once_each() -> None:

@@ -447,3 +447,10 @@ def test_the_job_that_exists_says_which_order_its_workers_carry_out() -> None:
 def test_an_answer_to_another_question_is_a_defect_and_not_taken() -> None:
     with pytest.raises(TypeError, match="answers another question"):
         planned(without_job(StageState.RUNNING), (ConfirmGone, Ordered()))
+
+
+def test_a_suspended_run_is_freed_of_pods_on_lost_machines_too() -> None:
+    late = make_pod(0, deleted=NOW - dt.timedelta(seconds=16))
+    plan = planned(suspended(jobs=[make_job(suspended=True)], pods=[late]))
+    assert [fail.uid for fail in actions(plan, FailPod)] == [late.uid]
+    assert plan.again_seconds == 5

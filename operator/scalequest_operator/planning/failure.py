@@ -49,7 +49,7 @@ def fate(pod: PodView) -> Fate:
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """How many pods of a stage were lost, and which of those that still exist are counted."""
+    """How many pods of a stage were lost, and which of them are counted."""
 
     failures: int
     disruptions: int
@@ -60,22 +60,31 @@ class Losses:
 def losses(status: StageStatus, pods: Sequence[PodView], *, suspended: bool = False) -> Losses:
     """Return the stage's losses with those of `pods` that are not counted yet.
 
-    A pod is counted once however often it is seen, also across restarts: the start of its UID stays
-    in the status for as long as the pod exists. Where there are too many to name, the oldest are known by
-    their number. A pod that ends because its user suspended the run is no loss.
+    A pod is counted once however often it is seen, also across restarts and by an operator that has not heard
+    of it yet: the start of its UID stays in the status. Where there are too many to name, the oldest are known
+    by their number. A pod that ends because its user suspended the run is no loss.
     """
     lost = [pod for pod in pods if fate(pod) not in (Fate.ALIVE, Fate.SUCCEEDED)]
     lost.sort(key=lambda pod: (pod.created, pod.uid))
     unnamed = [pod for pod in lost if pod.uid[:UID_PREFIX] not in status.counted]
-    new = [fate(pod) for pod in unnamed[status.counted_more :] if not (suspended and pod.deleted)]
-    disruptions = new.count(Fate.DISRUPTED)
-    named = lost[-MAX_COUNTED:]
+    new = unnamed[status.counted_more :]
+    fates = [fate(pod) for pod in new if not (suspended and pod.deleted)]
+    disruptions = fates.count(Fate.DISRUPTED)
+    uids = [pod.uid[:UID_PREFIX] for pod in lost]
+    counted = _bounded([*status.counted, *(pod.uid[:UID_PREFIX] for pod in new)], uids)
     return Losses(
-        failures=status.failures + len(new) - disruptions,
+        failures=status.failures + len(fates) - disruptions,
         disruptions=status.disruptions + disruptions,
-        counted=tuple(pod.uid[:UID_PREFIX] for pod in named),
-        counted_more=len(lost) - len(named),
+        counted=tuple(counted),
+        counted_more=len(set(uids) - set(counted)),
     )
+
+
+def _bounded(counted: Sequence[str], seen: Sequence[str]) -> list[str]:
+    """Return as many UIDs as there is room for: those that are not seen go first, then the oldest."""
+    excess = max(0, len(counted) - MAX_COUNTED)
+    gone = set([uid for uid in counted if uid not in set(seen)][:excess])
+    return [uid for uid in counted if uid not in gone][-MAX_COUNTED:]
 
 
 def spent(retries: Retries, losses: Losses) -> str:

@@ -111,9 +111,8 @@ def plan_stage(setup: Setup, node: Node, status: StageStatus, inputs: Mapping[st
         return _failed(setup, status, why, DeleteJob(name=job.name, uid=job.uid))
     if job.finished == "Failed":
         return _given_up(setup, node, status, job)
-    if job.suspended or setup.suspended:
-        return _suspended(setup, status, job)
-    return _working(setup, node, status, job)
+    plan = _suspended if job.suspended or setup.suspended else _working
+    return _freed(setup, plan(setup, node, status, job), job)
 
 
 # ---- before the Job
@@ -241,7 +240,7 @@ def _back_to_waiting(status: StageStatus, *, lost: bool) -> StageStatus:
 
 
 def _working(setup: Setup, node: Node, status: StageStatus, job: JobView) -> StagePlan:
-    """The Job is at work: say how far it is, or why it does not move, and free it of pods on lost machines."""
+    """The Job is at work: say how far it is, or why it does not move."""
     pods = [pod for pod in setup.observed.pods_of(node.name) if pod.job_uid == job.uid]
     shards = _shards(setup, status, job)
     running = any(pod.phase == "Running" and pod.deleted is None for pod in pods)
@@ -251,16 +250,12 @@ def _working(setup: Setup, node: Node, status: StageStatus, job: JobView) -> Sta
         shards=shards,
         message=_trouble(pods),
     )
-    actions = _fail_lost_pods(setup, pods)
-    again = dt.timedelta(seconds=5) if any(pod.deleted and not pod.is_over for pod in pods) else None
     if not running:
         wait, questions = waiting.why(job, pods, setup.facts, setup.now)
         # What an event says may change without one of ours, so it is read again.
-        again = again or dt.timedelta(seconds=20)
-        return StagePlan(status=status, questions=questions, actions=actions, wait=wait, again=again)
-    return _with_progress(
-        setup, StagePlan(status=status, actions=actions, again=again or PROGRESS_INTERVAL), node
-    )
+        again = dt.timedelta(seconds=20)
+        return StagePlan(status=status, questions=questions, wait=wait, again=again)
+    return _with_progress(setup, StagePlan(status=status, again=PROGRESS_INTERVAL), node)
 
 
 def _shards(setup: Setup, status: StageStatus, job: JobView) -> Shards:
@@ -279,8 +274,23 @@ def _trouble(pods: Sequence[PodView]) -> str:
     return message(failure.describe(lost)) if lost else ""
 
 
+def _freed(setup: Setup, plan: StagePlan, job: JobView) -> StagePlan:
+    """Return the plan with an end for pods on lost machines.
+
+    A kubelet that is gone never reports the end of its pods, and a Job waits for that before it replaces one.
+    """
+    ending = [
+        pod
+        for pod in setup.observed.pods_of(job.node)
+        if pod.job_uid == job.uid and pod.deleted and not pod.is_over
+    ]
+    if not ending:
+        return plan
+    fails = _fail_lost_pods(setup, ending)
+    return replace(plan, actions=(*plan.actions, *fails), again=dt.timedelta(seconds=5))
+
+
 def _fail_lost_pods(setup: Setup, pods: Sequence[PodView]) -> tuple[Action, ...]:
-    """A kubelet that is gone never reports the end of its pods, and a Job waits for that before it replaces one."""
     return tuple(
         FailPod(
             name=pod.name,
@@ -289,7 +299,7 @@ def _fail_lost_pods(setup: Setup, pods: Sequence[PodView]) -> tuple[Action, ...]
             is_marked=bool(pod.disruption),
         )
         for pod in pods
-        if pod.deleted is not None and not pod.is_over and setup.now > pod.deleted + STUCK_AFTER
+        if pod.deleted is not None and setup.now > pod.deleted + STUCK_AFTER
     )
 
 
@@ -310,7 +320,7 @@ def _with_progress(setup: Setup, plan: StagePlan, node: Node) -> StagePlan:
             return plan
 
 
-def _suspended(setup: Setup, status: StageStatus, job: JobView) -> StagePlan:
+def _suspended(setup: Setup, _: Node, status: StageStatus, job: JobView) -> StagePlan:
     """Bring the Job to what the user wants; under a queue only the queue resumes a Job."""
     if setup.suspended:
         status = _changed(
