@@ -1,6 +1,5 @@
 """The API server in memory: a `cluster.KubeApi` over a `store.Store`, with hooks for faults."""
 
-import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Any, TypeVar
 import jsonpatch
 import jsonpointer
 
-from fake_kubernetes import kinds, selectors
+from fake_kubernetes import kinds, selectors, wire
 from fake_kubernetes.store import Place, Store
 from fake_kubernetes.streams import FakeWatch
 from scalequest_operator import cluster, errors
@@ -181,7 +180,7 @@ class FakeCluster:
         plural = call.resource.plural
 
         def change(stored: cluster.Body) -> None:
-            sent = wanted(copy.deepcopy(stored))
+            sent = wire.received(wanted(wire.copied(stored)))
             _check_precondition(plural, stored, sent)
             sent["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
             body = (

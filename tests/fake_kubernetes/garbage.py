@@ -13,12 +13,10 @@ def collect(store: Store) -> bool:
     """
     before = store.version
     for plural in ("jobs", "pods"):
-        for body in store.all(plural):
-            if _is_orphan(store, body):
-                store.delete(_place(plural, body), uid=body["metadata"]["uid"])
-    for pod in store.all("pods"):
-        if "deletionTimestamp" in pod["metadata"] and not pod["spec"].get("nodeName"):
-            store.update(_place("pods", pod), lambda body: body["status"].update(phase="Failed"))
+        for body in store.all(plural, where=lambda body: _is_orphan(store, body)):
+            store.delete(_place(plural, body), uid=body["metadata"]["uid"])
+    for pod in store.all("pods", where=_is_going_nowhere):
+        store.update(_place("pods", pod), lambda body: body["status"].update(phase="Failed"))
     return store.version != before
 
 
@@ -27,9 +25,13 @@ def _is_orphan(store: Store, body: cluster.Body) -> bool:
     return bool(owners) and not any(_exists(store, body["metadata"]["namespace"], owner) for owner in owners)
 
 
+def _is_going_nowhere(pod: cluster.Body) -> bool:
+    return "deletionTimestamp" in pod["metadata"] and not pod["spec"].get("nodeName")
+
+
 def _exists(store: Store, namespace: str, owner: dict[str, str]) -> bool:
-    found = store.find(Place(plural=_OWNERS[owner["kind"]], namespace=namespace, name=owner["name"]))
-    return found is not None and found["metadata"]["uid"] == owner["uid"]
+    place = Place(plural=_OWNERS[owner["kind"]], namespace=namespace, name=owner["name"])
+    return store.uid(place) == owner["uid"]
 
 
 def _place(plural: str, body: cluster.Body) -> Place:

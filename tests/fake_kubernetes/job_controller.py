@@ -57,7 +57,7 @@ class JobController:
 
     def _pods(self, job: cluster.Body) -> list[cluster.Body]:
         uid, namespace = job["metadata"]["uid"], job["metadata"]["namespace"]
-        return [pod for pod in self._store.all("pods", namespace) if _owner_uid(pod) == uid]
+        return self._store.all("pods", namespace, where=lambda pod: _owner_uid(pod) == uid)
 
     def _create(self, job: cluster.Body, body: cluster.Body) -> None:
         namespace = job["metadata"]["namespace"]
@@ -85,9 +85,8 @@ class JobController:
 
     def _release_orphans(self) -> None:
         known = {job["metadata"]["uid"] for job in self._store.all("jobs")}
-        for pod in self._store.all("pods"):
-            if (owner := _owner_uid(pod)) and owner not in known:
-                self._release(pod)
+        for pod in self._store.all("pods", where=lambda pod: _owner_uid(pod) not in {"", *known}):
+            self._release(pod)
 
     def _release(self, pod: cluster.Body) -> None:
         def release(body: cluster.Body) -> None:

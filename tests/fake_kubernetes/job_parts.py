@@ -1,9 +1,9 @@
 """Pure parts of the Job controller: what a failed pod means, index ranges, the pod of an index."""
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
+from fake_kubernetes import wire
 from fake_kubernetes.store import moment
 from scalequest_operator import cluster
 
@@ -110,7 +110,7 @@ def action(job: cluster.Body, pod: cluster.Body) -> tuple[str, str]:
 
 def pod_of(job: cluster.Body, index: int, failures: int, ignored: int) -> cluster.Body:
     """Return the pod that the controller creates for an index."""
-    template, name = copy.deepcopy(job["spec"]["template"]), job["metadata"]["name"]
+    template, name = wire.copied(job["spec"]["template"]), job["metadata"]["name"]
     metadata = template.get("metadata", {})
     annotations = metadata.setdefault("annotations", {})
     annotations[INDEX] = str(index)

@@ -1,11 +1,10 @@
 """One round of the Job controller for one Job: from what is there to what is done about it. No I/O."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fake_kubernetes import job_parts
+from fake_kubernetes import job_parts, wire
 from fake_kubernetes.store import moment, timestamp
 from scalequest_operator import cluster
 
@@ -49,7 +48,7 @@ class Sync:
         self.spec = self.job["spec"]
         if self.spec["completionMode"] != "Indexed" or "backoffLimitPerIndex" not in self.spec:
             raise NotImplementedError("the model knows Indexed Jobs with backoffLimitPerIndex only")
-        self._status = copy.deepcopy(self.job.get("status", {}))
+        self._status = wire.copied(self.job.get("status", {}))
         self._completed = job_parts.parse_ranges(self._status.get("completedIndexes", ""))
         self._failed_indexes = job_parts.parse_ranges(self._status.get("failedIndexes", ""))
         self._failed = self._status.get("failed", 0)

@@ -1,8 +1,8 @@
 """What the API server knows of single kinds: subresources, defaults, and a few of its rules."""
 
-import copy
 from typing import Any
 
+from fake_kubernetes import wire
 from scalequest_operator import cluster, errors
 
 WITH_STATUS = frozenset({"scalequestruns", "jobs", "pods"})
@@ -52,7 +52,7 @@ def grace_seconds(plural: str, body: cluster.Body) -> int:
 
 def keep_status(plural: str, stored: cluster.Body, sent: cluster.Body) -> cluster.Body:
     """Return what an ordinary write of `sent` stores: the status, and what identifies the object, stay."""
-    body = copy.deepcopy(sent)
+    body = wire.copied(sent)
     for name in ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"):
         if name in stored["metadata"]:
             body["metadata"][name] = stored["metadata"][name]
@@ -61,14 +61,14 @@ def keep_status(plural: str, stored: cluster.Body, sent: cluster.Body) -> cluste
     if plural in WITH_STATUS:
         body.pop("status", None)
         if "status" in stored:
-            body["status"] = copy.deepcopy(stored["status"])
+            body["status"] = wire.copied(stored["status"])
     return body
 
 
 def only_status(stored: cluster.Body, sent: cluster.Body) -> cluster.Body:
     """Return what a write of `sent` to the status subresource stores."""
-    body = copy.deepcopy(stored)
-    body["status"] = copy.deepcopy(sent.get("status", {}))
+    body = wire.copied(stored)
+    body["status"] = wire.copied(sent.get("status", {}))
     return body
 
 

@@ -3,10 +3,10 @@
 It speaks to any `cluster.KubeApi` as an administrator, so the same steps drive pods of the fake and of a real control plane.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from fake_kubernetes import wire
 from fake_kubernetes.store import Place, Store, timestamp
 from scalequest_operator import cluster
 
@@ -135,7 +135,7 @@ class Kubelet:
         self._doors.remove(self.pod(name))
 
     def _write(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
-        status = copy.deepcopy(self.pod(name)["status"])
+        status = wire.copied(self.pod(name)["status"])
         change(status)
         operation = {"op": "replace", "path": "/status", "value": status}
         self._api.patch(cluster.PODS, self._namespace, name, [operation], subresource="status")

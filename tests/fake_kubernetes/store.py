@@ -1,14 +1,13 @@
 """What etcd and the API server's registry do: objects with versions, a history to watch, and who may go when."""
 
 import bisect
-import copy
 import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fake_kubernetes import kinds
+from fake_kubernetes import kinds, wire
 from scalequest_operator import cluster, errors
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -77,28 +76,40 @@ class Store:
 
     def find(self, place: Place) -> cluster.Body | None:
         with self.changed:
-            return copy.deepcopy(self._objects.get(place))
+            return wire.copied(self._objects.get(place))
+
+    def uid(self, place: Place) -> str:
+        """Return the uid of the object at a place; empty when there is none."""
+        with self.changed:
+            body = self._objects.get(place)
+            return body["metadata"]["uid"] if body else ""
 
     def read(self, place: Place) -> cluster.Body:
         if (body := self.find(place)) is None:
             raise errors.NotFoundError(f'{place.plural} "{place.name}" not found')
         return body
 
-    def all(self, plural: str, namespace: str | None = None) -> list[cluster.Body]:
-        """Return the objects of a resource by namespace and name."""
+    def all(
+        self,
+        plural: str,
+        namespace: str | None = None,
+        *,
+        where: Callable[[cluster.Body], bool] = lambda _: True,
+    ) -> list[cluster.Body]:
+        """Return the objects of a resource by namespace and name; `where` only reads."""
         with self.changed:
             places = sorted(
                 place
                 for place in self._objects
                 if place.plural == plural and namespace in {None, place.namespace}
             )
-            return [copy.deepcopy(self._objects[place]) for place in places]
+            return [wire.copied(self._objects[place]) for place in places if where(self._objects[place])]
 
     def create(self, resource: cluster.Resource, namespace: str, body: cluster.Body) -> cluster.Body:
         with self.changed:
             if namespace not in self.namespaces:
                 raise errors.NotFoundError(f'namespaces "{namespace}" not found')
-            body = copy.deepcopy(body)
+            body = wire.received(body)
             kinds.check(resource, namespace, body)
             metadata = body["metadata"]
             name = metadata.get("name") or metadata["generateName"] + self._suffix()
@@ -124,7 +135,7 @@ class Store:
         """
         with self.changed:
             stored = self.read(place)
-            body = copy.deepcopy(stored)
+            body = wire.copied(stored)
             change(body)
             if body == stored:
                 return stored
@@ -171,7 +182,7 @@ class Store:
         change = Change(version=self._version, place=place, before=before, body=body, gone=gone)
         self.history.append(change)
         self.changed.notify_all()
-        return copy.deepcopy(body)
+        return wire.copied(body)
 
     def _suffix(self) -> str:
         number, letters = next(self._numbers), ""

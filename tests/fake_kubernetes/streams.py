@@ -1,11 +1,10 @@
 """A watch on the fake API server's history."""
 
-import copy
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fake_kubernetes import selectors
+from fake_kubernetes import selectors, wire
 from fake_kubernetes.store import Change, Store
 from scalequest_operator import cluster, errors
 
@@ -60,7 +59,7 @@ class FakeWatch:
             return None
         if self._call.namespace not in {None, change.place.namespace}:
             return None
-        body = copy.deepcopy(change.body)
+        body = wire.copied(change.body)
         was = change.before is not None and selectors.labels_match(self._selector, change.before)
         fits = not change.gone and selectors.labels_match(self._selector, body)
         match was, fits:
