@@ -79,7 +79,7 @@ def edited(*edits: tuple[str, Any]) -> dict[str, Any]:
         if value is GONE:
             del place[last]
         else:
-            place[int(last) if isinstance(place, list) else last] = value
+            place[int(last) if isinstance(place, list) else last] = copy.deepcopy(value)
     return document
 
 

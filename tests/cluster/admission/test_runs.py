@@ -1,6 +1,5 @@
 """What a real API server takes and refuses, in what words, and that run files get the same answer."""
 
-import copy
 import json
 import re
 from collections.abc import Iterator
@@ -126,7 +125,7 @@ def test_the_api_server_and_run_files_agree_on_any_edit(
     admission: server.Admission, edits: list[tuple[str, Any]]
 ) -> None:
     try:
-        document = corpus.edited(*copy.deepcopy(edits))
+        document = corpus.edited(*edits)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError):
         hypothesis.reject()
     answer = admission.create(document)
