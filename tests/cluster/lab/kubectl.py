@@ -44,7 +44,9 @@ class Kubectl:
     def is_ready(self, node: str) -> bool:
         """Tell whether a node is there and Ready."""
         nodes = self.get("nodes", f"--field-selector=metadata.name={node}")["items"]
-        conditions = [condition for found in nodes for condition in found["status"].get("conditions", [])]
-        return {"type": "Ready", "status": "True"} in [
-            {key: condition[key] for key in ("type", "status")} for condition in conditions
-        ]
+        return any("Ready" in _true_conditions(body) for body in nodes)
+
+
+def _true_conditions(body: dict[str, Any]) -> set[str]:
+    conditions = body.get("status", {}).get("conditions") or []
+    return {condition["type"] for condition in conditions if condition["status"] == "True"}

@@ -139,15 +139,17 @@ def read(name: str) -> Layout:
 
 
 def claim(name: str, *, num_nodes: int, gpus_per_node: int, gpu_product: str) -> Layout:
-    """Give a new cluster its folder and the lowest slot that no other cluster has."""
+    """Give a new cluster its folder and a slot that no other cluster has."""
     state_folder().mkdir(mode=0o700, exist_ok=True)
     with locking.exclusive(state_folder() / "claims.lock"):
         taken = {json.loads(file.read_text())["slot"] for file in state_folder().glob(f"*/{_FILE}")}
         free = [slot for slot in range(NUM_SLOTS) if slot not in taken and not _is_used(slot)]
         if not free:
             raise RuntimeError(f"{NUM_SLOTS} clusters are up, see {state_folder()}; take one down first")
+        # Nodes' image stores belong to slots: clusters with nodes always come upon those of the first ones.
+        slot = free[0] if num_nodes else free[-1]
         claimed = Layout(
-            name=name, slot=free[0], num_nodes=num_nodes, gpus_per_node=gpus_per_node, gpu_product=gpu_product
+            name=name, slot=slot, num_nodes=num_nodes, gpus_per_node=gpus_per_node, gpu_product=gpu_product
         )
         claimed.folder.mkdir(mode=0o700)
         (claimed.folder / _FILE).write_text(json.dumps(dataclasses.asdict(claimed)))

@@ -7,7 +7,8 @@ from .layout import Layout
 
 
 def create(layout: Layout) -> None:
-    """Make the bridge with the host's address on it."""
+    """Make the bridge with the host's address on it, in place of one whose cluster is gone."""
+    remove(layout)
     # A fixed hardware address: otherwise the bridge takes the lowest of its ports and changes it when that node
     # goes, and the other nodes lose the API server for half a minute.
     hardware_address = f"02:00:0a:{layout.slot:02x}:00:01"

@@ -14,7 +14,6 @@ _NODES: Final = {
     "ctr": "containerd",
     "runc": "runc",
     "iptables": "iptables",
-    "conntrack": "conntrack",
     "debootstrap": "debootstrap",
     "buildah": "buildah",
     "ip": "iproute2",
