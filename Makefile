@@ -52,7 +52,7 @@ test: check cluster-build ## all checks and tests
 
 .PHONY: quick
 quick: setup ## the tests that load no engine and run no example
-	$(RUN_WITH_ENV) $(BIN)/pytest -m "not engine and not demo and not s3 and not cluster"
+	$(RUN_WITH_ENV) $(BIN)/pytest -m "not engine and not demo and not s3 and not cluster and not schedules"
 
 .PHONY: generate
 generate: setup ## write the CRD, the chart's copy and schema, and the reference pages

@@ -1,0 +1,44 @@
+"""Whole runs on a fake cluster under seeded schedules of faults.
+
+Crashes between any two calls, lost and repeated events, lost answers, refused calls, a second operator, evictions, lost
+machines, hand-deleted Jobs and pods, a bucket that is down, a changing configuration, users who change their minds. What
+must hold is in `schedules/invariants.py`; what can happen in `schedules/schedule.py`.
+
+Seen to fail when broken, each within 3,000 schedules: the resourceVersion guard of the status write, the write of the intent
+before the Job, the stickiness of an ended run, the list of counted pods, the deletion of strays, and the question whether
+a Job that is not seen is really gone.
+"""
+
+import pytest
+
+from schedules import batch, graph
+from schedules.schedule import Schedule
+
+NUM_SCHEDULES = 10_000
+
+
+def test_the_same_seed_makes_the_same_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph.install(monkeypatch)
+    pairs = []
+    for _ in range(2):
+        schedule = Schedule(7)
+        schedule.run(batch.STEPS)
+        history = [(change.version, change.place, change.body) for change in schedule.world.store.history]
+        pairs.append((schedule.trace, history))
+    assert pairs[0] == pairs[1]
+
+
+def test_a_hundred_schedules_end_well_or_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph.install(monkeypatch)
+    broken, ends = batch.attempt(range(100_000, 100_100))
+    assert not broken, "\n".join(broken)
+    assert ends["Succeeded"] > 30
+
+
+@pytest.mark.schedules
+def test_ten_thousand_schedules_end_well_or_with_a_reason() -> None:
+    broken, ends = batch.attempt_all(range(NUM_SCHEDULES))
+    assert not broken, f"{len(broken)} of {NUM_SCHEDULES}:\n" + "\n".join(broken[:20])
+    assert ends.total() == NUM_SCHEDULES
+    for end in ("Succeeded", "Failed", "Suspended", "Gone"):
+        assert ends[end] > NUM_SCHEDULES // 100, ends
