@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from scalequest_jobs import catalog
+from scalequest_jobs import __main__ as program
+from scalequest_jobs import catalog, command_reference
 from scalequest_jobs.contract import crd, reference
 
 
@@ -28,6 +29,7 @@ def main(root: Path) -> None:
     """Write every generated file under the repository's root."""
     files = {
         root / "crds" / "scalequestrun.yaml": crd.render(),
+        root / "docs" / "reference" / "cli.md": command_reference.markdown(program.app),
         root / "docs" / "reference" / "run.md": reference.markdown(),
         root / "docs" / "reference" / "stages.md": stages_page(),
     }

@@ -37,6 +37,12 @@ def apply(calls: api.RunApi, namespace: str, name: str, change: Change) -> str:
         except errors.ConflictError:
             if attempt == MAX_ATTEMPTS:
                 raise
+        except errors.RefusedError:
+            if remote_run.find(calls, namespace, name).uid == run.uid:
+                raise
+            raise errors.NotFoundError(
+                f"{name} was deleted meanwhile, and another run has its name now: `scalequest status {name}` shows it"
+            ) from None
         else:
             return change.outlook(run)
     raise AssertionError("the last attempt returns or raises")

@@ -72,7 +72,7 @@ def _forecast(
     calls: api.RunApi, namespace: str, run: ScaleQuestRun, store: ports.ArtifactStore
 ) -> Iterator[str]:
     earlier = [remote_run.parse(body) for body in calls.list(namespace)]
-    forecasts = preview.forecast(run.spec, earlier, lambda fingerprint: _look_up(store, fingerprint))
+    forecasts = preview.forecast(run.spec, earlier, lambda fingerprint: look_up(store, fingerprint))
     width = max(len(forecast.node) for forecast in forecasts)
     yield f"{run.metadata.name} has {len(forecasts)} stages; {store.describe()} and earlier runs say of them:"
     for one in forecasts:
@@ -88,6 +88,7 @@ def _forecast(
     )
 
 
-def _look_up(store: ports.ArtifactStore, stage_fingerprint: str) -> StageManifest | None:
+def look_up(store: ports.ArtifactStore, stage_fingerprint: str) -> StageManifest | None:
+    """Return what the cache holds for a fingerprint, as the operator would find it."""
     found = launching.cached(store, stage_fingerprint, sees_volumes=False)
     return found[1] if found else None

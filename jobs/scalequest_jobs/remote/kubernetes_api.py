@@ -9,6 +9,7 @@ from typing import Final
 import kubernetes.client
 import kubernetes.config
 import urllib3
+import yaml
 
 from scalequest_jobs import __version__
 from scalequest_jobs.contract import crd
@@ -30,15 +31,17 @@ _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-def connect(context: str | None = None) -> api.Connection:
-    """Return the way to the cluster of a context of the kubeconfig, the current one for None.
+def connect(context: str | None = None, *, kubeconfig: str | None = None) -> api.Connection:
+    """Return the way to the cluster of a context, the current one for None.
+
+    `kubeconfig` is a file in place of those that KUBECONFIG names.
 
     Raises:
         SetupError: there is no kubeconfig, it is broken, or it has no such context.
     """
     configuration = kubernetes.client.Configuration()
     try:
-        connection = _by_kubeconfig(configuration, context)
+        connection = _by_kubeconfig(configuration, context, kubeconfig)
     except kubernetes.config.ConfigException as error:
         if context is not None or not (_ACCOUNT / "token").exists():
             raise errors.SetupError(
@@ -46,16 +49,18 @@ def connect(context: str | None = None) -> api.Connection:
                 + (", or choose one of its contexts (`kubectl config get-contexts`)" if context else "")
             ) from error
         connection = _by_account(configuration)
-    except (OSError, ValueError, TypeError) as error:
-        raise errors.SetupError(f"the kubeconfig cannot be used: {error}") from error
+    except (OSError, yaml.YAMLError, ValueError, TypeError) as error:
+        raise errors.SetupError(f"the kubeconfig cannot be used: {' '.join(str(error).split())}") from error
     return connection
 
 
-def _by_kubeconfig(configuration: kubernetes.client.Configuration, context: str | None) -> api.Connection:
+def _by_kubeconfig(
+    configuration: kubernetes.client.Configuration, context: str | None, kubeconfig: str | None
+) -> api.Connection:
     kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
-        context=context, client_configuration=configuration, persist_config=False
+        kubeconfig, context, client_configuration=configuration, persist_config=False
     )
-    contexts, current = kubernetes.config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+    contexts, current = kubernetes.config.list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
     chosen = next(one for one in contexts if one["name"] == context) if context else current
     return api.Connection(
         api=KubernetesApi(configuration),

@@ -52,6 +52,11 @@ def _missing(subject: str, status: Mapping[str, Any]) -> ports.StageError:
     # An unknown kind is answered in plain text; a missing object by a Status that says what is missing.
     if status.get("reason") != "NotFound":
         return errors.NotInstalledError(f"{subject}: {INSTALL}")
+    details = status.get("details") or {}
+    if details.get("kind") == "namespaces":
+        name = details.get("name", "")
+        fix = f"`kubectl create namespace {name}`, or give another --namespace"
+        return errors.NotFoundError(f"{subject}: there is no namespace {name}: {fix}")
     return errors.NotFoundError(f"{subject}: {status.get('message', 'not found')}")
 
 
