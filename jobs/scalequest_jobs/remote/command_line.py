@@ -1,4 +1,4 @@
-"""The commands that talk to a cluster: submit, status, suspend, resume, cancel."""
+"""The commands that talk to a cluster: submit, status, suspend, resume, cancel, download."""
 
 import datetime as dt
 import json
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -42,7 +43,14 @@ TimeoutOption = Annotated[
 def add_to(app: typer.Typer, connect: Connect = connecting.connect) -> None:
     """Add the commands to a command line; `connect` is the way to a cluster."""
     cluster = ClusterCommands(connect)
-    for command in (cluster.submit, cluster.status, cluster.suspend, cluster.resume, cluster.cancel):
+    for command in (
+        cluster.submit,
+        cluster.status,
+        cluster.suspend,
+        cluster.resume,
+        cluster.cancel,
+        cluster.download,
+    ):
         app.command()(command)
 
 
@@ -204,6 +212,35 @@ class ClusterCommands:
                     abort=True,
                 )
             typer.echo(changes.apply(target.connection.api, target.namespace, name, changes.CANCEL))
+
+    def download(
+        self,
+        name: NameArgument,
+        *,
+        to: Annotated[
+            Path | None, typer.Option(help="Folder for the dataset; replaced as a whole. Default: NAME.")
+        ] = None,
+        namespace: NamespaceOption = None,
+        context: ContextOption = None,
+        store: Annotated[
+            str | None,
+            typer.Option(
+                help="The run's store, s3+https://host:port/bucket/prefix. Default: as spec.storage says."
+            ),
+        ] = None,
+        credentials: commands.CredentialsOption = None,
+        region: commands.RegionOption = "us-east-1",
+        ca_file: commands.CaOption = None,
+    ) -> None:
+        """Copy a run's dataset from its bucket to a folder, every file checked; then `show` and `verify` it."""
+        from scalequest_jobs.local import presentation
+        from scalequest_jobs.remote import downloading, dry_run, remote_run
+
+        options = dry_run.StoreOptions(url=store, credentials=credentials, region=region, ca_file=ca_file)
+        with self._target(name, namespace, context) as target:
+            run = remote_run.find(target.connection.api, target.namespace, name)
+            folder = downloading.download(run, options, to or Path(name))
+            presentation.summary(_console(), folder)
 
     @contextmanager
     def _target(self, name: str, namespace: str | None, context: str | None) -> "Iterator[Target]":

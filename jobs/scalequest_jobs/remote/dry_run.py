@@ -27,23 +27,29 @@ class StoreOptions:
         Raises:
             StageError: what was said is not enough, or wrong.
         """
-        url = self.url
-        if url is None:
-            if self.credentials is None:
-                return None
-            url = _address(storage)
+        if self.url is None and self.credentials is None:
+            return None
+        return self.open_at(self.address(storage))
+
+    def open_at(self, url: str) -> ports.ArtifactStore:
+        """Return the store at an address."""
         return open_store(url, credentials=self.credentials, region=self.region, ca_file=self.ca_file)
 
+    def address(self, storage: Storage) -> str:
+        """Return the store's address, as said or as the run has it.
 
-def _address(storage: Storage) -> str:
-    if storage.endpoint is None:
-        raise ports.BadParametersError(
-            "spec.storage.endpoint is absent, so the store is the operator's profile's to know: give its address by "
-            "--store s3+https://host:port/bucket/prefix"
-        )
-    return "/".join(
-        filter(None, (f"s3+{storage.endpoint}", storage.bucket, (storage.prefix or "").strip("/")))
-    )
+        Raises:
+            BadParametersError: neither says it.
+        """
+        if self.url is not None:
+            return self.url
+        if storage.endpoint is None:
+            raise ports.BadParametersError(
+                "spec.storage.endpoint is absent, so the store is the operator's profile's to know: give its address by "
+                "--store s3+https://host:port/bucket/prefix"
+            )
+        prefix = (storage.prefix or "").strip("/")
+        return "/".join(filter(None, (f"s3+{storage.endpoint}", storage.bucket, prefix)))
 
 
 def report(

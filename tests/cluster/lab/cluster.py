@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -38,6 +39,8 @@ class Cluster:
     gpus_per_node: int = 8
     gpu_product: str = "NVIDIA-A100-SXM4-40GB"
     has_object_store: bool = True
+    object_store_data: Path | None = None
+    """Where objects outlive the cluster; within it, and gone with it, when absent."""
 
     def __enter__(self) -> Self:
         try:
@@ -97,6 +100,7 @@ class Cluster:
         for name in ("etcd", "kube-apiserver"):
             control_plane.start(claimed, name)
         if self.has_object_store:
+            object_store.prepare(claimed, self.object_store_data)
             object_store.start(claimed)
         _start_rest(claimed)
         if self.has_object_store:

@@ -18,9 +18,16 @@ def server(layout: Layout) -> s3.S3Server:
     return s3.configure(_folder(layout), address=layout.host_address, port=_PORT)
 
 
+def prepare(layout: Layout, data: Path | None) -> None:
+    """Make the server's folder; its data are in `data` if given, and then outlive the cluster."""
+    _folder(layout).mkdir(exist_ok=True)
+    if data is not None:
+        data.mkdir(parents=True, exist_ok=True)
+        (_folder(layout) / "data").symlink_to(data)
+
+
 def start(layout: Layout) -> None:
     """Start the server, with the data and ports of an earlier start."""
-    _folder(layout).mkdir(exist_ok=True)
     if not _command_file(layout).exists():
         _command_file(layout).write_text(json.dumps(s3.server_command(_folder(layout), server(layout))))
     processes.start(layout.folder, NAME, json.loads(_command_file(layout).read_text()))
