@@ -28,7 +28,11 @@ $(STAMP): requirements/dev.txt pyproject.toml | $(UV)
 setup: $(STAMP) ## make the environment in .venv (first time: about 7 GB)
 
 .PHONY: demo
-demo: setup ## seed questions -> dataset on this machine, with the tiny example models
+demo: setup cluster-packages ## seed questions -> dataset on a real cluster on this machine (Linux, root), with the tiny example models
+	$(RUN_WITH_ENV) $(BIN)/python examples/cluster_demo.py examples/tiny-math.yaml --workdir $(WORKDIR)
+
+.PHONY: demo-local
+demo-local: setup ## the same run without a cluster
 	$(RUN_WITH_ENV) $(BIN)/python examples/demo.py examples/tiny-math.yaml --workdir $(WORKDIR)
 
 .PHONY: smollm2

@@ -12,9 +12,9 @@ from scalequest_jobs.stores.address import open_store
 from tiny_world import world
 
 
-def report(dataset: Path) -> str:
+def report(dataset: Path, credentials: Path | None = None) -> str:
     """Return solvable rates before and after the filters, and the share of right pairs, in words."""
-    store = open_store(address.read(dataset).store)
+    store = open_store(address.read(dataset).store, credentials=credentials)
     lineage = json.loads((dataset / "lineage.json").read_text(encoding="utf-8"))
     nodes = {node: ArtifactRef.model_validate(ref) for node, ref in lineage.items()}
     lines = ["Against the tiny world's truth:"]
