@@ -22,12 +22,13 @@ _PHASE_STYLES: Final = {
 
 
 def overview(run: RemoteRun, now: dt.datetime) -> RenderableType:
-    """Return all that the status says of a run: a headline, the stages, and the reason where there is one."""
+    """Return all that the status says of a run: a headline, the reason where there is one, the stages."""
     parts: list[RenderableType] = [_headline(run, now)]
-    if run.status.stages:
-        parts.append(stage_table.table(row(stage, now) for stage in run.status.stages))
+    # Above the table: a terminal that is too low for it cuts off its end.
     if words := remote_run.reason(run, now):
         parts.append(Text(words, style="red" if run.is_finished and not run.is_published else "default"))
+    if run.status.stages:
+        parts.append(stage_table.table(row(stage, now) for stage in run.status.stages))
     return Group(*parts)
 
 

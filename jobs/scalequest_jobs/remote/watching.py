@@ -100,7 +100,7 @@ class TableView:
         self._run, self._trouble = run, ""
 
     def unreachable(self, message: str) -> None:
-        """Say so below what was seen last."""
+        """Say so above what was seen last."""
         self._trouble = f"not up to date, trying again: {message}"
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class TableView:
         if self._run is None:
             return Text()
         seen = presentation.overview(self._run, dt.datetime.now(dt.UTC))
-        return Group(seen, Text(self._trouble, style="red")) if self._trouble else seen
+        return Group(Text(self._trouble, style="red"), seen) if self._trouble else seen
 
 
 class LogView:
