@@ -119,7 +119,9 @@ def make(objective: ports.Objective, examples: ports.Examples) -> Any:
     DPO: `prompt_ids`, `chosen_ids`, `rejected_ids`. Reward: `chosen_ids`, `rejected_ids`.
     Regression: `input_ids` and a float `labels`.
     """
-    return datasets.Dataset(pa.table(_columns(objective, examples)))
+    # With a fingerprint of ours the library does not pickle the whole table for one of its own, which
+    # fails in some containers ("Can't pickle MonthDayNano").
+    return datasets.Dataset(pa.table(_columns(objective, examples)), fingerprint=digest(examples)[:16])
 
 
 def _columns(objective: ports.Objective, examples: Sequence[Any]) -> dict[str, Any]:
