@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pydantic
@@ -66,23 +66,26 @@ def find_shards(
     """Return a manifest for every shard of an order that has a valid one.
 
     Those that workers named are taken; for the others the manifests that attempts left are looked
-    for. Any valid one will do: its digest is what is committed, once.
+    for. Any valid one will do: its digest is what is committed, once. One that is not what its worker
+    named was changed since, and is not taken at all.
     """
     keys = ArtifactKeys(order.run.uid, order.node, order.fingerprint)
     found: dict[int, ArtifactRef] = {}
     for shard in range(order.shards):
         prefix = keys.shard_manifests(shard)
         candidates = [named[shard]] if shard in named and named[shard].key.startswith(prefix) else []
-        for ref in itertools.chain(candidates, _left_behind(store, prefix)):
+        known = {ref.key for ref in candidates}
+        for ref in itertools.chain(candidates, _left_behind(store, prefix, known)):
             if _is_valid(store, order, shard, ref):
                 found[shard] = ref
                 break
     return found
 
 
-def _left_behind(store: ports.ArtifactStore, prefix: str) -> Iterator[ArtifactRef]:
+def _left_behind(store: ports.ArtifactStore, prefix: str, known: Container[str]) -> Iterator[ArtifactRef]:
     for key in store.keys(prefix):
-        yield ArtifactRef(key=key, sha256=fingerprint.sha256(store.get(key)))
+        if key not in known:
+            yield ArtifactRef(key=key, sha256=fingerprint.sha256(store.get(key)))
 
 
 def _is_valid(store: ports.ArtifactStore, order: Order, shard: int, ref: ArtifactRef) -> bool:
