@@ -32,7 +32,8 @@ from scalequest_operator.planning.model import (
     Plan,
     SetFinalizer,
 )
-from scalequest_operator.planning.stages import Setup, StagePlan, plan_stage
+from scalequest_operator.planning.stage_plan import Setup, StagePlan
+from scalequest_operator.planning.stages import plan_stage
 
 RELEASE_BOUND: Final = dt.timedelta(seconds=120)
 """How long a deleted run waits at most for its pods to end."""
