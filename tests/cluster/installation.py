@@ -35,6 +35,14 @@ _RESTRICTED: Final = {
     "capabilities": {"drop": ["ALL"]},
 }
 
+# How often the Job saw this shard fail, for workers that are to fail so many times.
+_FAILURES: Final = {
+    "name": "JOB_INDEX_FAILURES",
+    "valueFrom": {
+        "fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-index-failure-count']"}
+    },
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
@@ -49,6 +57,10 @@ class Installation:
         images.build_operator()
         images.build_jobs()
         self.cluster.load(images.OPERATOR, images.JOBS)
+        self.prepare_namespaces()
+
+    def prepare_namespaces(self) -> None:
+        """Make the bucket, the namespaces, the credentials and the volumes: all that Jobs need which no pod carries out."""
         self._make_bucket()
         self.cluster.kubectl.apply(
             *(_namespace(name) for name in (self.namespace, SYSTEM_NAMESPACE)),
@@ -85,6 +97,8 @@ class Installation:
     def profile(self, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the profile of stage pods: real engines on the CPU, or scripted ones."""
         light: dict[str, Any] = {"image": images.JOBS, "resources": {"cpu": "250m", "memory": "512Mi"}}
+        if self.scripted:
+            light["pod"] = {"containers": [{"name": "worker", "env": [_FAILURES]}]}
         heavy = {**light, "resources": {"cpu": "500m", "memory": "4Gi", "nvidia.com/gpu": "1"}}
         module = "scripted_pod" if self.scripted else "scalequest_jobs"
         return {

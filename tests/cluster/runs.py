@@ -1,10 +1,10 @@
 """What tests do with runs on a cluster: submit, look, wait, and read what the workers committed."""
 
-import itertools
+import contextlib
+import functools
 import json
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cluster.installation import Installation
@@ -15,6 +15,8 @@ from scalequest_jobs.contract.status import ConditionType, RunStatus, StageState
 from scalequest_jobs.execution import reading
 from scalequest_jobs.ports import ArtifactStore
 from scalequest_jobs.stores.address import open_store
+from scalequest_operator import cluster, errors
+from scalequest_operator.cluster_client import ClusterClient, connect
 
 Body = dict[str, Any]
 
@@ -44,7 +46,6 @@ class Runs:
     """The runs of one namespace."""
 
     installation: Installation
-    _numbers: Any = field(default_factory=itertools.count)
 
     def submit(self, name: str, spec: Mapping[str, Any]) -> None:
         """Create a run."""
@@ -64,11 +65,13 @@ class Runs:
     def kubectl(self, *arguments: str) -> str:
         return self.installation.cluster.kubectl(*arguments, f"--namespace={self.namespace}")
 
-    def get(self, *arguments: str) -> Body:
-        return self.installation.cluster.kubectl.get(*arguments, f"--namespace={self.namespace}")
+    @functools.cached_property
+    def api(self) -> ClusterClient:
+        """The API server, without a process for every look."""
+        return connect(kubeconfig=str(self.installation.cluster.layout.kubeconfig))
 
     def body(self, name: str) -> Body:
-        return self.get("scalequestruns", name)
+        return self.api.get(cluster.RUNS, self.namespace, name)
 
     def status(self, name: str) -> RunStatus:
         return RunStatus.model_validate(self.body(name).get("status") or {})
@@ -78,15 +81,15 @@ class Runs:
 
     def jobs(self, name: str, stage: str = "") -> list[Body]:
         """Return a run's Jobs, by age, those of one kind of stage if named."""
-        return self._owned("jobs", name, stage)
+        return self._owned(cluster.JOBS, name, stage)
 
     def pods(self, name: str, stage: str = "") -> list[Body]:
         """Return a run's pods, by age, those of one kind of stage if named."""
-        return self._owned("pods", name, stage)
+        return self._owned(cluster.PODS, name, stage)
 
-    def _owned(self, kind: str, name: str, stage: str) -> list[Body]:
+    def _owned(self, resource: cluster.Resource, name: str, stage: str) -> list[Body]:
         selector = f"{names.Label.RUN}={name}" + (f",{names.Label.STAGE}={stage}" if stage else "")
-        found: list[Body] = self.get(kind, f"--selector={selector}")["items"]
+        found = self.api.list(resource, self.namespace, label_selector=selector).items
         return sorted(found, key=lambda body: body["metadata"]["creationTimestamp"])
 
     def wait(
@@ -97,7 +100,8 @@ class Runs:
 
         def look() -> bool:
             nonlocal last
-            last = self.status(name)
+            with contextlib.suppress(errors.UnavailableError):  # an outage is part of some tests
+                last = self.status(name)
             return holds(last)
 
         try:
@@ -177,8 +181,9 @@ class Runs:
     def events(self, name: str) -> list[Body]:
         """Return the Events about a run."""
         uid = self.body(name)["metadata"]["uid"]
-        found: list[Body] = self.get("events", f"--field-selector=involvedObject.uid={uid}")["items"]
-        return found
+        return list(
+            self.api.list(cluster.EVENTS, self.namespace, field_selector=f"involvedObject.uid={uid}").items
+        )
 
 
 def is_running(pod: Body) -> bool:
@@ -192,8 +197,3 @@ def condition(status: RunStatus, kind: ConditionType) -> tuple[str, str]:
     """Return a condition's status and reason."""
     found = status.condition(kind)
     return (found.status, found.reason) if found else ("", "")
-
-
-def seconds_since(moment: float) -> float:
-    """Return the seconds since a reading of the monotonic clock."""
-    return time.monotonic() - moment

@@ -1,5 +1,6 @@
 """Faults of every kind on a real cluster, with scripted engines: the run ends as it should, and no chunk is made twice."""
 
+import json
 import os
 import signal
 import time
@@ -17,7 +18,7 @@ from cluster.lab.kubectl import KubectlError
 from cluster.operator_process import OperatorProcess, write_configuration
 from cluster.runs import Runs, condition, tiny_spec
 from scalequest_jobs.contract.launch import ExitCode
-from scalequest_jobs.contract.status import ConditionType, Phase, StageState
+from scalequest_jobs.contract.status import ConditionType, Phase, RunStatus, StageState
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
@@ -151,9 +152,7 @@ def test_an_evicted_worker_ends_with_75_keeps_its_chunks_and_spends_no_retry(
         "metadata": {"name": name, "namespace": runs.namespace},
     }
     path = f"/api/v1/namespaces/{runs.namespace}/pods/{name}/eviction"
-    runs.installation.cluster.kubectl(
-        "create", f"--raw={path}", "--filename=-", stdin=run_tools.json.dumps(eviction)
-    )
+    runs.installation.cluster.kubectl("create", f"--raw={path}", "--filename=-", stdin=json.dumps(eviction))
     wait_for_generation(runs, slow_run)
     adopted(runs, slow_run, pod["metadata"]["uid"])
     stage = runs.stage(slow_run, GENERATE)
@@ -336,19 +335,13 @@ def test_an_operator_killed_at_every_step_finishes_the_run_with_one_job_a_stage(
 ) -> None:
     name = "survives-its-operator"
     runs.submit(name, tiny_spec(24, shards=2))
-    kills, seen = 0, ""
+    kills = 0
     while (status := runs.status(name)).finished is None:
-        shown = "".join(f"{stage.name}{stage.state}" for stage in status.stages)
-        if shown == seen:
-            continue
-        seen = shown
         operator.kill()
         kills += 1
         operator.start()
         operator.wait_until_leading()
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and _shown(runs, name) == seen:
-            pass
+        runs.wait(name, lambda now: shown(now) != shown(status), "the run goes on")
     assert status.phase is Phase.SUCCEEDED
     assert kills >= 9
     jobs = runs.jobs(name)
@@ -357,8 +350,9 @@ def test_an_operator_killed_at_every_step_finishes_the_run_with_one_job_a_stage(
     runs.delete(name, wait=False)
 
 
-def _shown(runs: Runs, name: str) -> str:
-    return "".join(f"{stage.name}{stage.state}" for stage in runs.status(name).stages)
+def shown(status: RunStatus) -> list[tuple[str, StageState]]:
+    """Return what changes at every step of a run."""
+    return [(stage.name, stage.state) for stage in status.stages]
 
 
 def test_a_standby_takes_over_within_twenty_seconds_of_a_kill(
