@@ -123,7 +123,7 @@ class Lease:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(JOIN_SECONDS)
-        if not self.is_held or self._body is None:
+        if self._body is None:
             return
         self._renewed_at = None
         spec = self._body["spec"] | {"holderIdentity": "", "leaseDurationSeconds": 1}
@@ -147,8 +147,10 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._stopping.wait(self._terms.retry_seconds):
-            # Looked at before the call too: one that hangs must not carry us past the others' patience.
-            if not self.is_held or (not self.attempt() and (self._is_taken() or not self.is_held)):
+            # No call when it is too late already: one that hangs must not carry us past the others' patience.
+            if self.is_held:
+                self.attempt()
+            if self._is_taken() or not self.is_held:
                 self._renewed_at = None
                 holder = self._record.holder if self._is_taken() and self._record else "nobody else yet"
                 self._on_lost(f"lease {self._namespace}/{self._name} is lost; held by {holder}")
@@ -158,7 +160,7 @@ class Lease:
         return self._record is not None and self._record.holder != self._identity
 
     def _renew_known(self) -> bool:
-        if self._body is None or self._is_taken():
+        if self._body is None:
             return False
         try:
             self._write(self._body)

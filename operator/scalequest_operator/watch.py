@@ -188,8 +188,6 @@ class _Stream(Generic[View]):
             return self._back_off(error)
 
     def _list(self) -> None:
-        # A list that breaks off leaves views newer than the version it would be followed from: list again.
-        self._version = None
         listing = self._api.list(
             self._subject.resource, self._namespace, label_selector=self._subject.label_selector
         )

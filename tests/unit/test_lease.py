@@ -105,6 +105,16 @@ def test_a_candidate_takes_over_fifteen_seconds_after_the_last_sign_and_no_soone
     assert (election.spec["holderIdentity"], election.spec["leaseTransitions"]) == ("b", 1)
 
 
+def test_the_holders_own_duration_counts(election: Election) -> None:
+    a, b = election.candidate("a", duration_seconds=60), election.candidate("b")
+    a.attempt()
+    assert not b.attempt()
+    election.clock.advance(59)
+    assert not b.attempt()
+    election.clock.advance(1)
+    assert b.attempt()
+
+
 def test_an_old_lease_is_watched_for_its_whole_duration_since_clocks_are_not_trusted(
     election: Election,
 ) -> None:
@@ -215,8 +225,9 @@ def test_renewing_costs_one_call(election: Election) -> None:
     a = election.candidate("a", api)
     a.attempt()
     api.calls.clear()
-    a.attempt()
-    assert [call.verb for call in api.calls] == ["update"]
+    for _ in range(3):
+        a.attempt()
+    assert [call.verb for call in api.calls] == ["update"] * 3
 
 
 def test_acquire_waits_until_the_lease_is_free(election: Election) -> None:

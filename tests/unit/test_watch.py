@@ -1,7 +1,7 @@
 """Informers: nothing is missed, nothing stays that is gone, nothing ends them but `stop`."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -170,6 +170,15 @@ def test_a_watch_is_resumed_where_the_last_one_ended_without_a_new_list(scene: S
     assert [new for _, new in scene.news()] == [("one", "a"), ("one", "b"), ("one", "c")]
 
 
+def test_a_watch_begins_at_the_moment_of_the_list(scene: Scene) -> None:
+    scene.put("one")
+    scene.world.store.compact()
+    scene.informer.step()
+    scene.put("two")
+    assert scene.informer.step() == 0, "nothing before that moment is asked for"
+    assert len(scene.informer) == 2
+
+
 def test_a_bookmark_moves_the_place_from_which_a_watch_is_resumed(scene: Scene) -> None:
     scene.informer.step()
     scene.put("alien", app="y")
@@ -222,6 +231,16 @@ def test_a_list_is_repeated_every_now_and_then_and_repairs_a_delete_that_no_stre
     scene.informer.step()
     assert scene.verbs() == ["list"]
     assert scene.informer.view("default", "one") is None
+
+
+def test_a_list_that_was_due_and_failed_is_tried_before_anything_else() -> None:
+    scene = Scene(relist_seconds=600)
+    scene.informer.step()
+    scene.clock.advance(700)
+    scene.api.before = failing(errors.UnavailableError("no answer"), "list")
+    scene.informer.step()
+    scene.informer.step()
+    assert scene.verbs() == ["list", "list", "list"]
 
 
 def test_a_list_that_breaks_off_forgets_nothing_and_is_begun_anew(scene: Scene) -> None:
@@ -297,24 +316,39 @@ def test_a_broken_stream_is_resumed_and_not_listed_anew(scene: Scene) -> None:
 def test_a_server_that_ends_streams_at_once_is_not_asked_in_a_tight_loop(scene: Scene) -> None:
     scene.informer.step()
     assert scene.informer.step() == 0, "a bookmark came"
-    scene.api.watch = lambda *_, **__: SilentWatch(lambda: None)  # type: ignore[method-assign, assignment]
+    scripted(scene)
     assert scene.informer.step() == 1
-    scene.api.watch = lambda *_, **__: SilentWatch(lambda: scene.clock.advance(60))  # type: ignore[method-assign, assignment]
+    scripted(scene, meanwhile=lambda: scene.clock.advance(60))
     assert scene.informer.step() == 0
 
 
-class SilentWatch:
-    """A stream that ends without a word."""
+class ScriptedWatch:
+    """A stream that says these words and ends."""
 
-    def __init__(self, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, events: tuple[cluster.WatchEvent, ...], meanwhile: Callable[[], None]) -> None:
+        self._events = events
         self._meanwhile = meanwhile
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[cluster.WatchEvent]:
         self._meanwhile()
-        return iter(())
+        return iter(self._events)
 
     def close(self) -> None:
         pass
+
+
+def scripted(scene: Scene, *events: cluster.WatchEvent, meanwhile: Callable[[], None] = lambda: None) -> None:
+    scene.api.watch = lambda *_, **__: ScriptedWatch(events, meanwhile)  # type: ignore[method-assign, assignment, return-value]
+
+
+def test_the_end_of_an_object_that_was_never_seen_is_no_news(scene: Scene) -> None:
+    scene.put("one")
+    body = scene.world.api.get(cluster.LEASES, "default", "one")
+    scene.remove("one")
+    scene.informer.step()
+    scripted(scene, cluster.WatchEvent(type="DELETED", body=body))
+    scene.informer.step()
+    assert scene.news() == []
 
 
 def test_age_counts_from_the_last_sign_of_life(scene: Scene) -> None:
@@ -322,11 +356,12 @@ def test_age_counts_from_the_last_sign_of_life(scene: Scene) -> None:
     assert scene.informer.age_seconds == 5
     scene.informer.step()
     assert scene.informer.age_seconds == 0
-    scene.clock.advance(7)
+    scripted(scene, meanwhile=lambda: scene.clock.advance(60))
     scene.informer.step()
     assert scene.informer.age_seconds == 0, "a stream that ends in the ordinary way is alive"
     scene.api.before = failing(errors.UnavailableError("silent"))
     scene.clock.advance(9)
+    scene.api.watch = FakeCluster.watch.__get__(scene.api)  # type: ignore[method-assign]
     scene.informer.step()
     assert scene.informer.age_seconds == 9
 

@@ -81,6 +81,13 @@ def test_the_earliest_of_several_delays_holds_and_only_it(
     assert taken(queue, now=100) == []
 
 
+def test_a_key_can_be_delayed_again_and_again(queue: WorkQueue) -> None:
+    for now in (0, 10, 20):
+        queue.add_after(key("a"), now + 5)
+        assert taken(queue, now=now + 4) == []
+        assert taken(queue, now=now + 5) == ["a"]
+
+
 def test_a_key_that_is_added_at_once_is_not_handed_out_again_when_its_delay_is_over(queue: WorkQueue) -> None:
     queue.add_after(key("a"), 5)
     queue.add(key("a"))
