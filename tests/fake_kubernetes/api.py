@@ -60,7 +60,7 @@ class FakeCluster:
 
     def get(self, resource: cluster.Resource, namespace: str, name: str) -> cluster.Body:
         call = Call(verb="get", resource=resource, namespace=namespace, name=name)
-        return self._do(call, lambda: self.store.read(_place(call)))
+        return self._do(call, lambda: wire.copied(self.store.read(_place(call))))
 
     def list(
         self,
@@ -105,7 +105,7 @@ class FakeCluster:
     def create(self, resource: cluster.Resource, namespace: str, body: cluster.Body) -> cluster.Body:
         name = body["metadata"].get("name", "")
         call = Call(verb="create", resource=resource, namespace=namespace, name=name, body=body)
-        return self._do(call, lambda: self.store.create(resource, namespace, body))
+        return self._do(call, lambda: wire.copied(self.store.create(resource, namespace, body)))
 
     def replace(
         self, resource: cluster.Resource, namespace: str, name: str, body: cluster.Body
@@ -170,7 +170,7 @@ class FakeCluster:
         for number, page in enumerate(_batches(found, chunk)):
             if number:
                 self._do(call, lambda: self._check_kept(version))
-            yield from page
+            yield from map(wire.copied, page)
 
     def _check_kept(self, version: int) -> None:
         if version < self.store.compacted:
@@ -191,7 +191,7 @@ class FakeCluster:
             stored.clear()
             stored.update(body)
 
-        return self.store.update(_place(call), change)
+        return wire.copied(self.store.update(_place(call), change))
 
 
 def _place(call: Call) -> Place:
@@ -205,7 +205,7 @@ def _batches(found: Sequence[cluster.Body], chunk: int) -> Iterator[Sequence[clu
 
 def _patched(stored: cluster.Body, operations: Sequence[Mapping[str, Any]]) -> cluster.Body:
     try:
-        body: cluster.Body = jsonpatch.apply_patch(stored, list(operations))
+        body: cluster.Body = jsonpatch.apply_patch(stored, list(operations), in_place=True)
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
         raise errors.InvalidError(f"the patch does not apply: {error}") from error
     return body

@@ -43,7 +43,7 @@ def moment(text: str) -> float:
 
 
 class Store:
-    """Every object of the cluster. Thread-safe; `wall` is its clock.
+    """Every object of the cluster. Thread-safe; `wall` is its clock. What it hands out is one version: not to be changed.
 
     Controllers and kubelets of the fake write here directly; an operator goes through `api.FakeCluster`.
     """
@@ -76,7 +76,7 @@ class Store:
 
     def find(self, place: Place) -> cluster.Body | None:
         with self.changed:
-            return wire.copied(self._objects.get(place))
+            return self._objects.get(place)
 
     def uid(self, place: Place) -> str:
         """Return the uid of the object at a place; empty when there is none."""
@@ -103,7 +103,7 @@ class Store:
                 for place in self._objects
                 if place.plural == plural and namespace in {None, place.namespace}
             )
-            return [wire.copied(self._objects[place]) for place in places if where(self._objects[place])]
+            return [self._objects[place] for place in places if where(self._objects[place])]
 
     def create(self, resource: cluster.Resource, namespace: str, body: cluster.Body) -> cluster.Body:
         with self.changed:
@@ -182,7 +182,7 @@ class Store:
         change = Change(version=self._version, place=place, before=before, body=body, gone=gone)
         self.history.append(change)
         self.changed.notify_all()
-        return wire.copied(body)
+        return body
 
     def _suffix(self) -> str:
         number, letters = next(self._numbers), ""

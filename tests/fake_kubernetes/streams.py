@@ -59,16 +59,16 @@ class FakeWatch:
             return None
         if self._call.namespace not in {None, change.place.namespace}:
             return None
-        body = wire.copied(change.body)
+        body = change.body
         was = change.before is not None and selectors.labels_match(self._selector, change.before)
         fits = not change.gone and selectors.labels_match(self._selector, body)
         match was, fits:
             case True, True:
-                return cluster.WatchEvent(type="MODIFIED", body=body)
+                return cluster.WatchEvent(type="MODIFIED", body=wire.copied(body))
             case False, True:
-                return cluster.WatchEvent(type="ADDED", body=body)
+                return cluster.WatchEvent(type="ADDED", body=wire.copied(body))
             case True, False:
-                return cluster.WatchEvent(type="DELETED", body=body)
+                return cluster.WatchEvent(type="DELETED", body=wire.copied(body))
         return None
 
     def _bookmark(self) -> cluster.WatchEvent:
