@@ -133,6 +133,13 @@ def verify(
     credentials: commands.CredentialsOption = None,
     region: commands.RegionOption = "us-east-1",
     ca_file: commands.CaOption = None,
+    volume: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where a volume that the run's pods saw is on this machine; may be repeated.",
+            metavar="THERE=HERE",
+        ),
+    ] = None,
     as_json: commands.JsonOption = False,
 ) -> None:
     """Check every digest of a dataset, from its files back to the seed questions."""
@@ -143,7 +150,7 @@ def verify(
     try:
         found = address.read(dataset)
         opened = open_store(store or found.store, credentials=credentials, region=region, ca_file=ca_file)
-        checks = list(verification.verify(dataset, opened, found.artifact))
+        checks = list(verification.verify(dataset, opened, found.artifact, _volumes(volume or [])))
     except ports.StageError as error:
         commands.fail(error)
     wrong = [check for check in checks if not check.ok]
@@ -156,6 +163,18 @@ def verify(
         typer.echo(f"{len(checks) - len(wrong)} of {len(checks)} checks passed")
     if wrong:
         raise typer.Exit(launch.ExitCode.BAD_INPUT)
+
+
+def _volumes(options: list[str]) -> dict[str, Path]:
+    volumes = {}
+    for option in options:
+        there, equals, here = option.partition("=")
+        if not equals or not there.startswith("/") or not here:
+            raise typer.BadParameter(
+                f"seen {option!r}, expected THERE=HERE, for example /volumes=./models", param_hint="--volume"
+            )
+        volumes[there] = Path(here)
+    return volumes
 
 
 @app.command()

@@ -60,10 +60,12 @@ def verify_object(store: ports.ArtifactStore, ref: ObjectRef) -> None:
 def _gone_is_bad_input(store: ports.ArtifactStore, ref: ObjectRef) -> Iterator[None]:
     try:
         yield
-    except (ports.ObjectMissingError, FileNotFoundError) as error:
+    except FileNotFoundError as error:
         raise ports.BadInputError(
-            f"{ref.key or ref.path} is gone from {store.describe()}; it was committed"
+            f"there is no file {ref.path}, which was committed; restore it, or mount the volume that it is on"
         ) from error
+    except ports.ObjectMissingError as error:
+        raise ports.BadInputError(f"{ref.key} is gone from {store.describe()}; it was committed") from error
 
 
 def _check_digest(store: ports.ArtifactStore, ref: ObjectRef, seen: str) -> None:

@@ -1,6 +1,6 @@
 """Checking a published dataset: every digest, from its files back to the seed questions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 
 from scalequest_jobs import ports
 from scalequest_jobs.contract import tables
-from scalequest_jobs.contract.artifact import ArtifactRef, StageManifest
+from scalequest_jobs.contract.artifact import ArtifactRef, ObjectRef, StageManifest
 from scalequest_jobs.execution import reading
 from scalequest_jobs.filters import duplicates
 from scalequest_jobs.publishing import address
+
+_NO_VOLUMES: Mapping[str, Path] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +25,19 @@ class Check:
     message: str = ""
 
 
-def verify(dataset: Path, store: ports.ArtifactStore, artifact: ArtifactRef) -> Iterator[Check]:
+def verify(
+    dataset: Path,
+    store: ports.ArtifactStore,
+    artifact: ArtifactRef,
+    volumes: Mapping[str, Path] = _NO_VOLUMES,
+) -> Iterator[Check]:
     """Check the exported files, then every manifest and object upstream, and the rows between them.
 
     Args:
         dataset: the exported folder.
         store: where the run's artifacts are.
         artifact: the dataset's manifest.
+        volumes: where folders that the run's workers saw are on this machine.
 
     Yields:
         One check for each exported file, stage manifest, object and edge of the graph.
@@ -41,7 +49,7 @@ def verify(dataset: Path, store: ports.ArtifactStore, artifact: ArtifactRef) -> 
         return
     yield from _exported(dataset, manifest)
     yield from _rows(dataset)
-    yield from _upstream(store, manifest)
+    yield from _upstream(store, manifest, volumes)
 
 
 def _exported(dataset: Path, manifest: StageManifest) -> Iterator[Check]:
@@ -77,7 +85,9 @@ def _rows(dataset: Path) -> Iterator[Check]:
         yield Check(subject=subject, ok=not message, message=message)
 
 
-def _upstream(store: ports.ArtifactStore, dataset: StageManifest) -> Iterator[Check]:
+def _upstream(
+    store: ports.ArtifactStore, dataset: StageManifest, volumes: Mapping[str, Path]
+) -> Iterator[Check]:
     manifests: dict[str, StageManifest] = {dataset.node: dataset}
     todo = list(dataset.inputs.values())
     known: set[str] = set()
@@ -95,20 +105,29 @@ def _upstream(store: ports.ArtifactStore, dataset: StageManifest) -> Iterator[Ch
         manifests[manifest.node] = manifest
         todo += manifest.inputs.values()
     for node, manifest in sorted(manifests.items()):
-        yield from _objects(store, node, manifest)
+        yield from _objects(store, node, manifest, volumes)
     yield from _conservation(manifests)
 
 
-def _objects(store: ports.ArtifactStore, node: str, manifest: StageManifest) -> Iterator[Check]:
+def _objects(
+    store: ports.ArtifactStore, node: str, manifest: StageManifest, volumes: Mapping[str, Path]
+) -> Iterator[Check]:
     for receipt in manifest.receipts:
         for name, ref in sorted(receipt.objects.items()):
             subject = f"object {node} chunk {receipt.chunk} {name}"
             try:
-                reading.verify_object(store, ref)
+                reading.verify_object(store, _on_this_machine(ref, volumes))
             except ports.StageError as error:
                 yield Check(subject=subject, ok=False, message=str(error))
             else:
                 yield Check(subject=subject, ok=True)
+
+
+def _on_this_machine(ref: ObjectRef, volumes: Mapping[str, Path]) -> ObjectRef:
+    for there, here in volumes.items():
+        if ref.path and Path(ref.path).is_relative_to(there):
+            return ref.model_copy(update={"path": str(here / Path(ref.path).relative_to(there))})
+    return ref
 
 
 _WHOLE_INPUT = {
