@@ -77,6 +77,14 @@ def test_an_answer_means(
     assert len(server.requests) == 1, "the caller decides about another attempt"
 
 
+def test_deleting_what_is_gone_succeeds_and_a_missing_kind_does_not(server: ScriptedApiServer) -> None:
+    server.answers.append(Answer(status=404, body=status("NotFound")))
+    client(server.address).delete(cluster.JOBS, "default", "one", uid="u")
+    server.answers.append(Answer(status=404, raw=b"404 page not found\n"))
+    with pytest.raises(errors.UnavailableError):
+        client(server.address).delete(cluster.JOBS, "default", "one", uid="u")
+
+
 @pytest.mark.parametrize("code", range(300, 600))
 def test_every_status_has_a_meaning_and_it_says_whether_to_try_again(code: int) -> None:
     error = cluster_errors.from_answer("GET /", code, b'{"reason": "NotFound"}', {})
@@ -280,7 +288,9 @@ def test_pages_follow_the_token_and_say_what_they_hold(server: ScriptedApiServer
     listing = client(server.address).list(cluster.JOBS, None)
     assert listing.resource_version == "5"
     assert len(server.requests) == 1, "a page is asked for when it is needed"
-    assert [item["metadata"]["name"] for item in listing.items] == ["a", "b"]
+    assert list(listing.items) == [
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}} for name in ("a", "b")
+    ]
     assert server.requests[1].path == "/apis/batch/v1/jobs?limit=500&continue=t%2B1%3D"
 
 
