@@ -280,25 +280,42 @@ def fit(status: RunStatus, limit: int = MAX_STATUS_BYTES) -> RunStatus:
     """
     for shorten in _SHORTER:
         if len(status.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)) <= limit:
-            break
+            return status
         status = status.model_copy(update={"stages": tuple(shorten(stage) for stage in status.stages)})
-    return status
+    conditions = (
+        condition.model_copy(update={"message": message(condition.message, 200)})
+        for condition in status.conditions
+    )
+    return status.model_copy(update={"conditions": tuple(conditions)})
+
+
+def _without(*fields: str) -> Callable[[StageStatus], StageStatus]:
+    empty = {name: StageStatus.model_fields[name].get_default(call_default_factory=True) for name in fields}
+    return lambda stage: stage.model_copy(update=empty)
+
+
+def _if_final(shorten: Callable[[StageStatus], StageStatus]) -> Callable[[StageStatus], StageStatus]:
+    return lambda stage: shorten(stage) if stage.state.is_final else stage
+
+
+def _with_few_counted(stage: StageStatus) -> StageStatus:
+    kept = stage.counted[-4:]
+    more = stage.counted_more + len(stage.counted) - len(kept)
+    return stage.model_copy(update={"counted": kept, "counted_more": more})
+
+
+def _with_shard_numbers(stage: StageStatus) -> StageStatus:
+    shards = stage.shards and stage.shards.model_copy(update={"committed": ""})
+    return stage.model_copy(update={"shards": shards})
 
 
 _SHORTER: Final[tuple[Callable[[StageStatus], StageStatus], ...]] = (
-    lambda stage: stage.model_copy(update={"rejected": {}}) if stage.state.is_final else stage,
-    lambda stage: stage.model_copy(update={"progress": None}),
+    _if_final(_without("rejected")),
+    _without("progress"),
     lambda stage: stage.model_copy(update={"message": stage.message[:80]}),
-    lambda stage: stage.model_copy(update={"rejected": {}, "message": ""}),
-    lambda stage: (
-        stage.model_copy(update={"fingerprint": "", "job": "", "order": ""})
-        if stage.state.is_final
-        else stage
-    ),
-    lambda stage: stage.model_copy(
-        update={
-            "counted": stage.counted[-16:],
-            "counted_more": stage.counted_more + max(0, len(stage.counted) - 16),
-        }
-    ),
+    _without("rejected", "message"),
+    _if_final(_without("fingerprint", "job", "order", "counted", "counted_more")),
+    _with_few_counted,
+    _with_shard_numbers,
+    _if_final(_without("shards", "started")),
 )
