@@ -443,8 +443,8 @@ def test_a_stream_that_was_closed_before_it_was_read_is_empty(server: ScriptedAp
 
 
 def test_the_connection_of_a_closed_stream_is_not_used_for_another_answer(server: ScriptedApiServer) -> None:
-    server.answers.append(Answer(kind="stream", lines=(ADDED, BOOKMARK), open=True))
-    api = client(server.address)
+    server.answers.append(Answer(kind="stream", lines=(ADDED,), open=True))
+    api = client(server.address, read_seconds=2)
     for _ in api.watch(cluster.JOBS, None, resource_version="5"):
         break
     server.answers.append(Answer(body={"metadata": {"name": "whole"}}))
