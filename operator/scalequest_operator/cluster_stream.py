@@ -24,9 +24,8 @@ class ClusterWatch:
         try:
             yield from map(self._event, self._lines())
         finally:
-            # Closed before it goes back: what is left of the stream must not be read as the next answer.
+            # Closed, not given back: what is left of the stream must not be read as the next answer.
             self._response.close()
-            self._response.release_conn()
 
     def close(self) -> None:
         """End the stream, also for a thread that waits in it: it sees the end of the connection."""
