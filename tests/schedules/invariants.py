@@ -117,6 +117,9 @@ class Invariants:
         taken_back = old.state is StageState.STARTING and new.attempt == old.attempt - 1
         in_order = new.attempt in (old.attempt, old.attempt + 1) or taken_back
         self._demand(in_order, f"{where}: attempts are not numbered in order")
+        if new.attempt > old.attempt:
+            going_on = [job["metadata"]["name"] for job in self.unfinished() if key_of(job)[0] == uid]
+            self._demand(old.job not in going_on, f"{where}: {old.job} was given up, and it goes on")
 
     def _check_commit(self, uid: str, stage: StageStatus, where: str) -> None:
         """A committed artifact is whole: one manifest of the stage, every chunk once, every object as digested."""

@@ -85,7 +85,7 @@ class Schedule:
         self.trace: list[str] = []
         self._busy: list[Operator] = []
         self.bucket.on_call = self._bucket_called
-        self.operators = [self._operator() for _ in range(1 if self.rng.random() < 0.7 else 2)]
+        self.operators = [self._operator() for _ in range(1 if self.rng.random() < 0.6 else 2)]
         self.invariants = Invariants(
             store=self.world.store, bucket=self.bucket, is_alone=len(self.operators) == 1
         )
@@ -291,7 +291,7 @@ class Schedule:
             compute={"stages": stages},
             fineTuning=None,
             preference=None,
-            retries={"failures": 2, "disruptions": self.rng.choice(("unlimited", "unlimited", 3))},
+            retries={"failures": 2, "disruptions": self.rng.choice(("unlimited", "unlimited", 0, 1, 3))},
         )
         document["metadata"] = {"name": RUN, "namespace": NAMESPACE}
         if self.rng.random() < 0.1:

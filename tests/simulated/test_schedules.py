@@ -4,9 +4,9 @@ Crashes between any two calls, lost and repeated events, lost answers, refused c
 machines, hand-deleted Jobs and pods, a bucket that is down, a changing configuration, users who change their minds. What
 must hold is in `schedules/invariants.py`; what can happen in `schedules/schedule.py`.
 
-Seen to fail when broken, each within 3,000 schedules: the resourceVersion guard of the status write, the write of the intent
-before the Job, the stickiness of an ended run, the list of counted pods, the deletion of strays, and the question whether
-a Job that is not seen is really gone.
+Seen to fail when broken: the resourceVersion guard of the status write, the write of the intent before the Job, the
+stickiness of an ended run, the list of counted pods, the question whether a Job that is not seen is really gone (each
+within 100 schedules), and the deletion of strays (within 1,100).
 """
 
 import pytest
@@ -36,6 +36,7 @@ def test_a_hundred_schedules_end_well_or_with_a_reason(monkeypatch: pytest.Monke
 
 
 @pytest.mark.schedules
+@pytest.mark.timeout(1800)
 def test_ten_thousand_schedules_end_well_or_with_a_reason() -> None:
     broken, ends = batch.attempt_all(range(NUM_SCHEDULES))
     assert not broken, f"{len(broken)} of {NUM_SCHEDULES}:\n" + "\n".join(broken[:20])
