@@ -19,6 +19,7 @@ from cluster.operator_process import OperatorProcess, write_configuration
 from cluster.runs import Runs, condition, tiny_spec
 from scalequest_jobs.contract.launch import ExitCode
 from scalequest_jobs.contract.status import ConditionType, Phase, RunStatus, StageState
+from servers.silent_proxy import running_silent_proxy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
@@ -327,6 +328,22 @@ def admit_until_ended(runs: Runs, name: str) -> None:
     assert runs.status(name).phase is Phase.SUCCEEDED
 
 
+def test_the_progress_of_a_stage_at_work_is_shown(runs: Runs, slow_run: str) -> None:
+    status = runs.wait(
+        slow_run,
+        lambda status: status.stage_of(GENERATE).progress is not None,
+        "progress is shown",
+        seconds=60,
+    )
+    stage = status.stage_of(GENERATE)
+    assert stage.progress is not None
+    assert stage.progress.rows_total > 0
+    assert stage.progress.rows_done <= stage.progress.rows_total
+    assert stage.progress.rows_per_second
+    assert stage.shards is not None
+    assert stage.shards.total == 3
+
+
 # ---- the operator
 
 
@@ -389,6 +406,51 @@ def test_an_operator_that_slept_through_its_lease_ends_itself(
     assert other.stop() == 0
     operator.start()
     operator.wait_until_leading()
+
+
+def test_a_changed_configuration_is_taken_up_and_a_broken_one_is_not(
+    runs: Runs, installation: Installation, folder: Path, operator: OperatorProcess
+) -> None:
+    runs.submit("late-profile", tiny_spec(13, shards=1, profile="added-later"))
+    runs.wait(
+        "late-profile",
+        lambda status: condition(status, ConditionType.ACCEPTED) == ("False", "NotConfigured"),
+        "the missing profile is named",
+    )
+    (folder / "configuration.yaml").write_text("profiles: {}\n")
+    waiting.until(
+        lambda: "configuration in force is kept" in operator.log.read_text(), "it is refused", seconds=30
+    )
+    added = {"added-later": installation.profile()}
+    write_configuration(installation, folder, profiles(installation) | added)
+    assert runs.wait_for_end("late-profile").phase is Phase.SUCCEEDED
+    runs.delete("late-profile", wait=False)
+
+
+def test_connections_that_fall_silent_delay_the_run_by_a_minute_or_two(
+    runs: Runs, operator: OperatorProcess, installation: Installation, folder: Path
+) -> None:
+    layout = installation.cluster.layout
+    assert operator.stop() == 0
+    with running_silent_proxy((layout.host_address, 6443)) as proxy:
+        behind = OperatorProcess(
+            installation=installation,
+            folder=folder,
+            identity="operator-d",
+            server=f"https://127.0.0.1:{proxy.port}",
+        )
+        behind.start()
+        behind.wait_until_leading()
+        runs.submit("goes-silent", tiny_spec(17, shards=1))
+        runs.wait_for_stage(
+            "goes-silent", GENERATE, StageState.STARTING, StageState.PENDING, StageState.RUNNING
+        )
+        assert proxy.silence() >= 3, "two informers and kopf follow the API server"
+        assert runs.wait_for_end("goes-silent", seconds=240).phase is Phase.SUCCEEDED
+        assert behind.stop() == 0
+    operator.start()
+    operator.wait_until_leading()
+    runs.delete("goes-silent", wait=False)
 
 
 # ---- the servers around it
