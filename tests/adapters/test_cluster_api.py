@@ -379,6 +379,12 @@ def test_a_watch_of_a_namespace_sees_no_other(world: World) -> None:
     world.api.delete(LEASES, other, made["metadata"]["name"], uid=made["metadata"]["uid"])
 
 
+def test_a_watch_of_a_resource_sees_no_other(world: World) -> None:
+    start = world.api.list(LEASES, world.namespace)
+    world.api.create(JOBS, world.namespace, job(suspend=True))
+    assert events_since(world, start, LEASES) == []
+
+
 def test_a_watch_ends_by_itself_in_its_time(world: World) -> None:
     start, begun = world.api.list(LEASES, world.namespace), time.monotonic()
     assert events_since(world, start, LEASES) == []
@@ -515,3 +521,12 @@ def test_the_fake_holds_an_operator_to_the_rules() -> None:
         assert is_allowed(fake.client(), fake.namespace, rule, verb)
         others = [less(each, rule, verb) for each in (*cluster.RULES, *cluster.LEASE_RULES)]
         assert not is_allowed(fake.client(others), fake.namespace, rule, verb)
+
+
+def test_the_fake_tells_an_object_from_its_status() -> None:
+    fake = kubernetes_worlds.FakeWorld()
+    made = fake.api.create(RUNS, fake.namespace, run())
+    with pytest.raises(errors.ForbiddenError):
+        fake.client().replace(RUNS, fake.namespace, "one", made)
+    with pytest.raises(errors.ForbiddenError):
+        fake.client().patch(JOBS, fake.namespace, "one", [], subresource="status")

@@ -121,7 +121,7 @@ class Sync:
                 failures=job_parts.counter(pod, job_parts.FAILURES) + (action != "Ignore"),
                 ignored=job_parts.counter(pod, job_parts.IGNORED) + (action == "Ignore"),
             )
-            if (action == "FailIndex" or failure.failures > limit) and failure.index not in self._completed:
+            if action == "FailIndex" or failure.failures > limit:
                 self._failed_indexes.add(failure.index)
             yield failure
 
