@@ -330,16 +330,28 @@ def test_a_finalizer_holds_a_deleted_object_until_it_goes(world: World) -> None:
         world.api.get(RUNS, world.namespace, "one")
 
 
-def test_what_a_deleted_run_owns_goes_with_it(world: World) -> None:
-    owner = world.api.create(RUNS, world.namespace, run())
+def owned(owner: cluster.Body, name: str) -> cluster.Body:
+    """Return a Job that belongs to a run."""
     reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "controller": True}
-    reference |= {"name": "one", "uid": owner["metadata"]["uid"]}
-    body = job(suspend=True)
+    reference |= {"name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}
+    body = job(name, suspend=True)
     body["metadata"]["ownerReferences"] = [reference]
-    world.api.create(JOBS, world.namespace, body)
+    return body
+
+
+def test_what_a_deleted_run_owns_goes_with_it_even_if_its_name_is_taken_again(world: World) -> None:
+    old = world.api.create(RUNS, world.namespace, run())
+    world.api.create(JOBS, world.namespace, owned(old, "of-the-old"))
     world.api.create(JOBS, world.namespace, job("free", suspend=True))
-    world.api.delete(RUNS, world.namespace, "one", uid=owner["metadata"]["uid"])
-    world.until(lambda: names(world.api.list(JOBS, world.namespace)) == ["free"], "the Job to go")
+    world.api.delete(RUNS, world.namespace, "one", uid=old["metadata"]["uid"])
+    new = world.api.create(RUNS, world.namespace, run())
+    world.api.create(JOBS, world.namespace, owned(new, "of-the-new"))
+    # The real collector looks for new kinds of owners every half minute.
+    world.until(
+        lambda: names(world.api.list(JOBS, world.namespace)) == ["free", "of-the-new"],
+        "the Job to go",
+        seconds=120,
+    )
 
 
 # --- Watch --------------------------------------------------------------------------------------

@@ -210,6 +210,13 @@ def test_a_pod_that_is_deleted_by_hand_spends_a_try(world: World) -> None:
     world.until(lambda: bench.pods(0) == [], "the pod to go")
 
 
+def test_a_pod_that_is_deleted_before_it_had_a_node_fails_without_one(world: World) -> None:
+    bench = Bench(world, backoffLimitPerIndex=0)
+    first = bench.live(0)
+    bench.kubelet.delete(first)
+    bench.until("counted", failed=1, failedIndexes="0")
+
+
 def test_a_pod_that_catches_its_end_and_exits_well_completes_its_index(world: World) -> None:
     bench = Bench(world)
     first, _ = bench.run(0, 1)

@@ -226,6 +226,7 @@ def test_renewing_costs_one_call(election: Election) -> None:
     a.attempt()
     api.calls.clear()
     for _ in range(3):
+        election.clock.advance(2)
         a.attempt()
     assert [call.verb for call in api.calls] == ["update"] * 3
 
