@@ -13,13 +13,14 @@ Opener = Callable[[StoreConfiguration, Storage], ports.ArtifactStore]
 
 
 def open_bucket(store: StoreConfiguration, storage: Storage) -> ports.ArtifactStore:
-    """Return a run's bucket at an S3 server."""
+    """Return a run's bucket at an S3 server. Outages are known within seconds: other runs wait for the same workers."""
     prefix = f"/{storage.prefix.strip('/')}" if storage.prefix else ""
     return open_store(
         f"s3+{store.endpoint}/{storage.bucket}{prefix}",
         credentials=Path(store.credentials_folder),
         region=store.region,
         ca_file=Path(store.ca_file) if store.ca_file else None,
+        patient=False,
     )
 
 

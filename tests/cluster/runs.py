@@ -31,7 +31,10 @@ def tiny_spec(
         "models": {"writer": {"path": "tiny_world/models/writer-a"}},
         "generators": [{"name": "a", "model": "writer", "questions": questions}],
         "fineTuning": None,
-        "filters": {"solvability": {"model": "writer"}},
+        "filters": {
+            "solvability": {"model": "writer"},
+            "duplicates": {"method": "minhash", "threshold": 0.95},
+        },
         "responses": {"model": "writer", "candidates": 2},
         "compute": {
             "profile": profile,

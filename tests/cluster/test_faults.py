@@ -273,7 +273,7 @@ def test_a_run_created_anew_under_its_name_shares_nothing_with_the_pods_of_the_o
 
 
 def test_what_may_be_edited_takes_effect_and_what_may_not_is_refused(runs: Runs, slow_run: str) -> None:
-    with pytest.raises(KubectlError, match=r"(?s)seed.*new run"):
+    with pytest.raises(KubectlError, match=r"(?s)seed cannot be changed.*Create a run of another name"):
         runs.patch(slow_run, {"seed": 7})
     runs.patch(slow_run, {"activeDeadlineSeconds": 60})
     status = runs.wait_for_end(slow_run, seconds=150)

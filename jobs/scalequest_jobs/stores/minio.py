@@ -31,7 +31,6 @@ S3Settings = s3_connection.S3Settings
 _MIB: Final = 1024 * 1024
 PART_BYTES: Final = 16 * _MIB
 _MAX_PARTS: Final = 10_000
-_RESENDS: Final = 3
 _NEVER_MD5: Final = frozenset({"aws:kms", "aws:kms:dsse"})
 
 
@@ -57,7 +56,7 @@ class MinioStore:
         self._credentials = _FileCredentials(settings)
         self._pool = s3_connection.pool(settings)
         self._client = self._connect()
-        backoff = retry.Backoff(retries=_RESENDS, first_seconds=settings.backoff_seconds)
+        backoff = retry.Backoff(retries=settings.resends, first_seconds=settings.backoff_seconds)
         self._retrier = retry.Retrier(backoff, clock=clock, draw=draw)
 
     def put(self, key: str, data: bytes) -> None:

@@ -25,7 +25,8 @@ class S3Settings:
     `endpoint` is `https://host:port`, `http://host:port`, or `host:port` with TLS as `secure` says.
     The two key files are read for each request. `ca_file` holds the certificate authorities to trust
     instead of the usual ones. A request is retried `retries` times, first at once, then after
-    `backoff_seconds` doubling up to 30, with jitter: at the defaults about 100 s in all.
+    `backoff_seconds` doubling up to 30, with jitter: at the defaults about 100 s in all. What was taken
+    and not answered as it should be is sent again `resends` times.
     """
 
     endpoint: str
@@ -39,6 +40,7 @@ class S3Settings:
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
     retries: int = 8
+    resends: int = 3
     backoff_seconds: float = 0.5
     parallel_parts: int = 3
 
