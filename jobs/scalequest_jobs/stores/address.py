@@ -8,7 +8,6 @@ from typing import Any, Final
 from scalequest_jobs import ports
 from scalequest_jobs.stores.folder import FolderStore
 
-
 _IMPATIENT: Final[Mapping[str, Any]] = {
     "connect_timeout_seconds": 3.0,
     "read_timeout_seconds": 15.0,
