@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import pydantic
@@ -31,6 +31,9 @@ from scalequest_operator.planning.model import (
     ShardsMissing,
     Unavailable,
 )
+from scalequest_operator.recent_hits import RecentHits
+
+STORE_UNREACHABLE: Final = "StoreUnreachable"
 
 MAX_PROGRESS_READS: Final = 64
 """Progress records read for one stage at a time; of a wider stage a part stands for the whole."""
@@ -45,6 +48,7 @@ class Answerer:
     namespace: str
     run_uid: str
     now: dt.datetime
+    hits: RecentHits = field(default_factory=RecentHits)
 
     def answer(self, question: Question) -> Answer:
         """Return the answer; what cannot be reached is an answer too."""
@@ -73,10 +77,8 @@ class Answerer:
 
     def _prepare(self, question: PrepareStage) -> Answer:
         store = self.bucket()
-        if question.use_cache and (
-            hit := launching.cached(store, question.order.fingerprint, sees_volumes=False)
-        ):
-            return Committed(artifact=hit[0], counts=hit[1].counts)
+        if question.use_cache and (hit := self.hits.find(store, question.order.fingerprint, self.now)):
+            return hit
         launching.put_order(store, question.order)
         return Ordered()
 
@@ -130,7 +132,7 @@ class Answerer:
 
 
 def _unreachable(error: Exception) -> str:
-    return "StoreUnreachable" if isinstance(error, ports.TryAgainError) else "ApiServerUnreachable"
+    return STORE_UNREACHABLE if isinstance(error, ports.TryAgainError) else "ApiServerUnreachable"
 
 
 def _event_time(event: cluster.Body) -> str:

@@ -30,15 +30,20 @@ SILENCE_SECONDS: Final = 300.0
 
 
 class Children:
-    """The Jobs and pods of runs, as informers see them; every change makes its run ready."""
+    """The Jobs and pods of runs, as informers see them; every change makes its run ready, the end of a Job at once."""
 
     def __init__(self, api: cluster.KubeApi, queue: WorkQueue, settings: Settings, timing: Timing) -> None:
         namespaces = settings.namespaces or None
 
         def changed(before: JobView | PodView | None, after: JobView | PodView | None) -> None:
             view = after or before
-            if view is not None:
-                queue.add(RunKey(namespace=view.namespace, name=view.run))
+            if view is None:
+                return
+            key = RunKey(namespace=view.namespace, name=view.run)
+            if isinstance(after, JobView) and after.finished:
+                queue.add(key)
+            else:
+                queue.add_soon(key)
 
         self.job_informer: Informer[JobView] = Informer(
             api,
@@ -135,10 +140,12 @@ class Controller:
         *,
         timing: Timing | None = None,
         buckets: Buckets | None = None,
+        may_work: Callable[[], bool] = lambda: True,
     ) -> None:
         self.queue = WorkQueue()
         self._api = api
         self._settings = settings
+        self._may_work = may_work
         self._configuration = WatchedConfiguration(settings.configuration)
         self._children = Children(api, self.queue, settings, timing or Timing())
         self._buckets = buckets or Buckets()
@@ -200,6 +207,9 @@ class Controller:
                 self.queue.done(key)
 
     def _reconcile(self, key: RunKey) -> None:
+        if not self._may_work():
+            # The lease is about to be found lost, which ends the process; another one has these runs.
+            return
         try:
             again_seconds = self._reconciler.reconcile(key)
         except errors.OperatorError as error:

@@ -34,7 +34,8 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format, settings.log_level)
     limit = TokenBucket(per_second=settings.calls_per_second, burst=int(2 * settings.calls_per_second))
     api = connect(limit=limit)
-    controller = Controller(api, settings)
+    lease = _lease(api, settings)
+    controller = Controller(api, settings, may_work=lambda: lease is None or lease.is_held)
     stop, leading = threading.Event(), threading.Event()
     # Until kopf runs and takes the signals over.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -42,8 +43,12 @@ def run(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         if settings.probe_port:
             stack.enter_context(_probes(settings.probe_port, controller, leading))
-        if settings.lease_namespace and not _lead(api, settings, stop, stack):
-            return
+        if lease is not None:
+            logger.info("waiting for the lease %s/%s", settings.lease_namespace, LEASE_NAME)
+            if not lease.acquire(stop):
+                return
+            lease.start_renewing()
+            stack.callback(lease.release)
         leading.set()
         logger.info("leading as %s", settings.identity)
         stack.callback(controller.stop)
@@ -55,21 +60,13 @@ def run(settings: Settings) -> None:
     logger.info("stopped")
 
 
-def _lead(api: KubeApi, settings: Settings, stop: threading.Event, stack: contextlib.ExitStack) -> bool:
-    """Wait for the lease and keep it until the stack unwinds; return False when told to stop before."""
-    lease = Lease(
-        api,
-        namespace=settings.lease_namespace,
-        name=LEASE_NAME,
-        identity=settings.identity,
-        on_lost=_die,
+def _lease(api: KubeApi, settings: Settings) -> Lease | None:
+    """Return the lease to hold while working; None where nobody else works."""
+    if not settings.lease_namespace:
+        return None
+    return Lease(
+        api, namespace=settings.lease_namespace, name=LEASE_NAME, identity=settings.identity, on_lost=_die
     )
-    logger.info("waiting for the lease %s/%s", settings.lease_namespace, LEASE_NAME)
-    if not lease.acquire(stop):
-        return False
-    lease.start_renewing()
-    stack.callback(lease.release)
-    return True
 
 
 @contextlib.contextmanager

@@ -8,12 +8,23 @@ from typing import Final
 
 from scalequest_jobs import ports
 from scalequest_operator import cluster, observe
-from scalequest_operator.answers import Answerer
+from scalequest_operator.answers import STORE_UNREACHABLE, Answerer
 from scalequest_operator.apply import Applier, JobRefusedError
 from scalequest_operator.configuration import Configuration
 from scalequest_operator.observe import Children
 from scalequest_operator.planning import plan as planning
-from scalequest_operator.planning.model import Answer, CreateJob, Observed, Plan, Question
+from scalequest_operator.planning.model import (
+    Answer,
+    CommitStage,
+    CreateJob,
+    Observed,
+    Plan,
+    PrepareStage,
+    Question,
+    ReadProgress,
+    Unavailable,
+)
+from scalequest_operator.recent_hits import RecentHits
 from scalequest_operator.recorder import Recorder
 from scalequest_operator.stores import Buckets
 from scalequest_operator.workqueue import RunKey
@@ -34,6 +45,7 @@ class Reconciler:
     buckets: Buckets
     recorder: Recorder
     clock: Callable[[], dt.datetime]
+    hits: RecentHits = field(default_factory=RecentHits)
     refused: dict[str, str] = field(default_factory=dict)
     """Jobs that the API server did not take, for the next plan to say; forgotten with the process and found out anew."""
 
@@ -78,6 +90,7 @@ class Reconciler:
             namespace=observed.run.namespace,
             run_uid=observed.run.uid,
             now=now,
+            hits=self.hits,
         )
         for _ in range(MAX_ROUNDS):
             plan = planning.plan(observed, facts, now)
@@ -86,6 +99,10 @@ class Reconciler:
                 return plan
             for question in unanswered:
                 facts[question] = answerer.answer(question)
+                if _is_store_away(facts[question]):
+                    # The others would only wait for the same server.
+                    facts |= {other: facts[question] for other in unanswered if _asks_the_store(other)}
+                    break
         raise AssertionError(f"{observed.run.name}: the plan still asks after {MAX_ROUNDS} rounds")
 
     def _bucket(self, observed: Observed) -> ports.ArtifactStore:
@@ -103,3 +120,11 @@ class Reconciler:
         self.api.replace_status(
             cluster.RUNS, metadata["namespace"], metadata["name"], {**body, "status": status}
         )
+
+
+def _is_store_away(answer: Answer) -> bool:
+    return isinstance(answer, Unavailable) and answer.reason == STORE_UNREACHABLE
+
+
+def _asks_the_store(question: Question) -> bool:
+    return isinstance(question, PrepareStage | CommitStage | ReadProgress)

@@ -24,6 +24,8 @@ class OperatorProcess:
     identity: str = "operator-a"
     server: str = ""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _born: int = field(default=0, init=False)
+    """Where in the log the present life begins."""
 
     @property
     def log(self) -> Path:
@@ -46,6 +48,7 @@ class OperatorProcess:
             "PATH": "/usr/bin:/bin",
             "HOME": str(self.folder),
         }
+        self._born = len(self.log.read_text()) if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -53,9 +56,8 @@ class OperatorProcess:
 
     def wait_until_leading(self, seconds: float = 60) -> None:
         """Wait until this process, in its present life, holds the lease and works."""
-        mark = f"leading as {self.identity}"
         waiting.until(
-            lambda: self.log.read_text().rpartition("waiting for the lease")[2].find(mark) >= 0,
+            lambda: f"leading as {self.identity}" in self.log.read_text()[self._born :],
             f"{self.identity} leads",
             seconds=seconds,
             log=self.log,
