@@ -12,7 +12,7 @@ RUN_WITH_ENV := env -u PYTHONPATH
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 $(UV):
 	$(PYTHON) -m venv .uv
@@ -52,7 +52,7 @@ check: setup ## formatting, lint, types, import contracts, spelling, generated f
 
 .PHONY: test
 test: check cluster-build ## all checks and tests
-	$(RUN_WITH_ENV) $(BIN)/pytest
+	$(RUN_WITH_ENV) $(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 .PHONY: quick
 quick: setup ## the tests that load no engine and run no example
@@ -70,6 +70,10 @@ cluster: setup cluster-packages ## start a real Kubernetes cluster with two node
 .PHONY: cluster-down
 cluster-down: setup ## stop that cluster and remove what it made; images and programs stay cached
 	PYTHONPATH=tests $(BIN)/python -m cluster.lab down
+
+.PHONY: bench-control-plane
+bench-control-plane: setup ## measure the operator with 300 runs on a real control plane without real nodes (10 minutes)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.control_plane
 
 .PHONY: cluster-build
 cluster-build: setup cluster-packages ## build the cluster's programs and images, which are cached (first time: 10 to 20 minutes)
