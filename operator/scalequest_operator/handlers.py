@@ -30,9 +30,15 @@ def registry(queue: WorkQueue, stop: threading.Event) -> kopf.OperatorRegistry:
         return kopf.login_via_client(**arguments)
 
     @kopf.on.event(cluster.RUNS.group, cluster.RUNS.version, cluster.RUNS.plural, registry=handlers)
-    def run_changed(namespace: str | None, name: str | None, **_: Any) -> None:
-        if namespace and name:
-            queue.add(RunKey(namespace=namespace, name=name))
+    def run_changed(namespace: str | None, name: str | None, event: kopf.RawEvent, **_: Any) -> None:
+        if not namespace or not name:
+            return
+        key = RunKey(namespace=namespace, name=name)
+        if event["type"] == "MODIFIED":
+            # Most often our own write of its status.
+            queue.add_soon(key)
+        else:
+            queue.add(key)
 
     return handlers
 

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+SETTLE_SECONDS = 0.5
+"""How long changes of a run are gathered, so that a Job and its pod that start are looked at once, not six times."""
+
 FIRST_SECONDS = 1.0
 MAX_SECONDS = 300.0
 
@@ -59,6 +62,12 @@ class WorkQueue:
         with self._changed:
             self._due.pop(key, None)
             self._make_ready(key)
+
+    def add_soon(self, key: RunKey) -> None:
+        """Make a key ready in a moment, together with what is added meanwhile; one that is ready stays where it is."""
+        with self._changed:
+            if key not in self._ready.get(key.namespace, ()):
+                self.add_after(key, SETTLE_SECONDS)
 
     def add_after(self, key: RunKey, seconds: float) -> None:
         """Make a key ready in `seconds`, or earlier when something else does so. The earliest time holds."""

@@ -215,6 +215,16 @@ def test_a_stage_is_pending_until_a_pod_runs() -> None:
     assert stage.shards == Shards(total=2, running=1)
 
 
+def test_a_stage_whose_pods_have_all_succeeded_is_left_as_it_is_until_its_job_says_so() -> None:
+    pods = [make_pod(index, phase="Succeeded", exit_code=0) for index in (0, 1)]
+    seen = at_work(pods=pods)
+    plan = planned(seen)
+    assert stage_of(plan) == seen.run.status.stage_of(NODE)
+    assert said(plan, ConditionType.RUNNING) == ("True", "StagesRunning")
+    half = planned(at_work(pods=pods[:1]))
+    assert stage_of(half).state is StageState.PENDING
+
+
 def test_done_shards_are_those_that_the_job_or_its_pods_name() -> None:
     done = Termination(manifest="runs/m", sha256="a" * 64).encode()
     pods = [make_pod(0), make_pod(1, phase="Succeeded", exit_code=0, termination=done)]

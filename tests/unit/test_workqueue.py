@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from fake_clock import FakeClock
-from scalequest_operator.workqueue import MAX_SECONDS, RunKey, WorkQueue
+from scalequest_operator.workqueue import MAX_SECONDS, SETTLE_SECONDS, RunKey, WorkQueue
 
 
 def key(name: str, namespace: str = "default") -> RunKey:
@@ -68,6 +68,26 @@ def test_a_delayed_key_becomes_ready_when_its_time_has_come_and_not_before(queue
     assert queue.next_due() == 5
     assert taken(queue, now=4.999) == []
     assert taken(queue, now=5) == ["a"]
+
+
+def test_changes_in_a_row_are_gathered_and_hold_up_nothing_that_is_ready(queue: WorkQueue) -> None:
+    for _ in range(3):
+        queue.add_soon(key("a"))
+    assert taken(queue, now=SETTLE_SECONDS - 0.001) == []
+    assert taken(queue, now=SETTLE_SECONDS) == ["a"]
+    queue.add(key("a"))
+    queue.add_soon(key("a"))
+    assert taken(queue) == ["a"]
+    assert queue.next_due() is None, "who takes it sees the change already"
+
+
+def test_a_change_while_a_key_is_worked_on_is_looked_at_afterwards(queue: WorkQueue) -> None:
+    queue.add(key("a"))
+    queue.take_ready(0)
+    queue.add_soon(key("a"))
+    queue.done(key("a"))
+    assert taken(queue) == []
+    assert taken(queue, now=SETTLE_SECONDS) == ["a"]
 
 
 @pytest.mark.parametrize("delays", [(5, 3, 9), (3, 5, 9), (9, 5, 3)])

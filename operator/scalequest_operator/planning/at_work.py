@@ -24,6 +24,9 @@ def working(setup: Setup, node: Node, status: StageStatus, job: JobView) -> Stag
     """The Job is at work: say how far it is, or why it does not move."""
     pods = [pod for pod in setup.observed.pods_of(node.name) if pod.job_uid == job.uid]
     shards = _shards(setup, status, job)
+    if len({pod.index for pod in pods if pod.phase == "Succeeded"}) == shards.total:
+        # The Job says so in a moment, and then the stage is committed.
+        return StagePlan(status=status, again=dt.timedelta(seconds=20))
     running = any(pod.phase == "Running" and pod.deleted is None for pod in pods)
     status = stage_plan.changed(
         status,
