@@ -45,6 +45,17 @@ def test_a_stage_tells_each_change_that_people_care_about_once(
     assert told(before, after) == events
 
 
+def test_stages_that_come_from_the_cache_together_are_told_together() -> None:
+    names = ("clean-questions", "judge-solvability")
+    after = RunStatus(
+        stages=(*(make_done(name, cached=True) for name in names), make_done("select-questions"))
+    )
+    told = notices.notices(RunStatus(), after)
+    assert [notice.reason for notice in told] == ["StagesCached", "StageCommitted"]
+    assert told[0].message == "2 stages are taken from the cache: clean-questions, judge-solvability"
+    assert notices.notices(after, after) == ()
+
+
 def test_a_success_tells_what_went_in_came_out_and_was_rejected() -> None:
     done = make_done("clean-questions", rows_in=60, rows_out=50, rejected={"duplicate": 7, "language": 3})
     (notice,) = notices.notices(RunStatus(), RunStatus(stages=(done,)))

@@ -1,5 +1,7 @@
 """Which Kubernetes Events to tell: one for each change of a stage or of what is wrong with a run."""
 
+from collections.abc import Sequence
+
 from scalequest_jobs.contract.status import ConditionType, RunStatus, StageState, StageStatus
 from scalequest_operator.planning.model import Notice
 
@@ -11,8 +13,21 @@ def notices(before: RunStatus, after: RunStatus) -> tuple[Notice, ...]:
 
     Every event stands for a status write that already happened, so a repeated plan repeats no event.
     """
-    told = [notice for stage in after.stages if (notice := _of_stage(before.stage_of(stage.name), stage))]
-    return (*told, *_of_conditions(before, after))
+    changes = [(before.stage_of(stage.name), stage) for stage in after.stages]
+    cached = [new for old, new in changes if new.cached and old.state is not new.state]
+    if len(cached) > 1:
+        changes = [(old, new) for old, new in changes if new not in cached]
+    told = [notice for old, new in changes if (notice := _of_stage(old, new))]
+    return (*_of_cached(cached), *told, *_of_conditions(before, after))
+
+
+def _of_cached(stages: Sequence[StageStatus]) -> tuple[Notice, ...]:
+    """Tell of many stages at once: a run that repeats another may have all of them from the cache."""
+    if len(stages) < 2:
+        return ()
+    found = ", ".join(stage.name for stage in stages)
+    words = f"{len(stages)} stages are taken from the cache: {found}"
+    return (Notice(kind="Normal", reason="StagesCached", message=words),)
 
 
 def _of_stage(before: StageStatus, after: StageStatus) -> Notice | None:
