@@ -1,7 +1,6 @@
 """The real `cluster.KubeApi`: the official client for log-in, TLS and transport; raw JSON for everything else."""
 
 import contextlib
-import importlib.metadata
 import json
 import math
 import os
@@ -14,10 +13,11 @@ import kubernetes.config
 import kubernetes.config.incluster_config as pod_account
 import urllib3
 
+from scalequest_jobs import __version__
 from scalequest_operator import cluster, cluster_errors, errors, rate
 from scalequest_operator.cluster_stream import ClusterWatch
 
-USER_AGENT: Final = f"scalequest-operator/{importlib.metadata.version('scalequest-operator')}"
+USER_AGENT: Final = f"scalequest-operator/{__version__}"
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
