@@ -188,9 +188,12 @@ def test_a_deleted_job_fails_the_stage_where_no_disruption_is_allowed() -> None:
 
 
 def test_a_suspended_job_that_is_gone_is_no_loss() -> None:
-    observed = at_work(run={"spec": {"suspend": True}}, stage={"state": StageState.SUSPENDED}, jobs=[])
-    stage = stage_of(planned(observed, (CommitStage, MISSING)))
+    ending = {"state": StageState.SUSPENDED, "shards": Shards(total=2, running=1)}
+    observed = at_work(run={"spec": {"suspend": True}}, stage=ending, jobs=[])
+    plan = planned(observed, (CommitStage, MISSING))
+    stage = stage_of(plan)
     assert (stage.state, stage.disruptions, stage.attempt) == (StageState.WAITING, 0, 1)
+    assert said(plan, ConditionType.SUSPENDED) == ("True", "Requested")
 
 
 def test_a_job_that_the_api_server_refuses_is_told_with_its_words_and_tried_again() -> None:

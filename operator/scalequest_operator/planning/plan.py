@@ -32,7 +32,7 @@ from scalequest_operator.planning.model import (
     Plan,
     SetFinalizer,
 )
-from scalequest_operator.planning.stage_plan import Setup, StagePlan
+from scalequest_operator.planning.stage_plan import Setup, StagePlan, without_pods
 from scalequest_operator.planning.stages import plan_stage
 
 RELEASE_BOUND: Final = dt.timedelta(seconds=120)
@@ -255,8 +255,8 @@ def _stopped(observed: Observed, nodes: Sequence[Any], stop: _Stop, now: dt.date
 def _given_up(stage: StageStatus, stop: _Stop, now: dt.datetime) -> StageStatus:
     if not stage.state.is_active:
         return stage
-    return stage.model_copy(
-        update={"state": StageState.FAILED, "message": stop.reason, "finished": now, "progress": None}
+    return without_pods(stage).model_copy(
+        update={"state": StageState.FAILED, "message": stop.reason, "finished": now}
     )
 
 

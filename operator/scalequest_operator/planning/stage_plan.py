@@ -100,7 +100,7 @@ def succeeded(setup: Setup, status: StageStatus, found: Committed, *, cached: bo
 def failed(setup: Setup, status: StageStatus, words: str, *actions: Action) -> StagePlan:
     """Return the plan of a stage that failed for good."""
     failed = changed(
-        status, state=StageState.FAILED, finished=setup.now, progress=None, message=message(words)
+        without_pods(status), state=StageState.FAILED, finished=setup.now, message=message(words)
     )
     return StagePlan(status=failed, actions=actions)
 
@@ -120,13 +120,18 @@ def back_to_waiting(status: StageStatus, *, lost: bool) -> StageStatus:
     """Return the status of a stage that needs another attempt; a Job that was `lost` counts as a disruption."""
     words = f"the Job {status.job} is gone; the next attempt adopts its finished chunks" if lost else ""
     return changed(
-        status,
+        without_pods(status),
         state=StageState.WAITING,
         job="",
         disruptions=status.disruptions + lost,
-        progress=None,
         message=words,
     )
+
+
+def without_pods(status: StageStatus) -> StageStatus:
+    """Return the status of a stage that no pod works on: a run is suspended only when none of its stages has one."""
+    shards = status.shards and status.shards.model_copy(update={"running": 0})
+    return changed(status, shards=shards, progress=None)
 
 
 def losses(status: StageStatus) -> failure.Losses:
