@@ -4,6 +4,7 @@ No create, update or field handlers, daemons, timers or indices, no kopf annotat
 and keep objects that are gone (ARCHITECTURE.md).
 """
 
+import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -63,6 +64,8 @@ def follow(queue: WorkQueue, namespaces: Sequence[str], stop: threading.Event) -
 
     kopf gets no stop flag: it waits for one in a thread that nothing ends, and its own end waits for that thread.
     """
+    # kopf asks for the user's name, which the user of a container need not have.
+    os.environ.setdefault("USER", "scalequest-operator")
     kopf.run(
         registry=registry(queue, stop),
         settings=settings(),
