@@ -30,7 +30,7 @@ def tiny_spec(
         "seedQuestions": {"path": "tiny_world/seeds.jsonl", "column": "question", "maxRows": 40},
         "models": {"writer": {"path": "tiny_world/models/writer-a"}},
         "generators": [{"name": "a", "model": "writer", "questions": questions}],
-        "fineTuning": None,
+        "fineTuning": {"enabled": False},
         "filters": {
             "solvability": {"model": "writer"},
             "duplicates": {"method": "minhash", "threshold": 0.95},

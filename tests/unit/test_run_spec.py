@@ -203,6 +203,15 @@ def test_null_is_the_default_but_where_it_means_none() -> None:
     assert (spec.publish.license, spec.seed) == ("other", 20_241_024)
 
 
+def test_what_is_not_enabled_is_left_out_as_null_leaves_it_out() -> None:
+    filters = {"solvability": {"model": "writer"}, "duplicates": {"enabled": False}}
+    off = make_run(fineTuning={"enabled": False}, filters=filters).spec
+    null = make_run(fineTuning=None, filters=filters | {"duplicates": None}).spec
+    assert off == null
+    assert (off.fine_tuning, off.filters.duplicates) == (None, None)
+    assert not [node for node in catalog.plan(off).nodes if node.stage == "train-question-generator"]
+
+
 def test_metadata_may_carry_what_kubernetes_adds() -> None:
     document = edited("metadata", {"name": "x", "labels": {"a": "b"}, "uid": "1", "generation": 3})
     assert run_file.parse(document).metadata.namespace == "default"

@@ -46,6 +46,8 @@ class LanguageFilter(SpecModel):
 class DuplicateFilter(SpecModel):
     """Repeated questions, within and across generators; the paper has none (P 3, ours)."""
 
+    enabled: bool = True
+    """false leaves the filter out, like null, which `kubectl apply` drops before the API server sees it."""
     method: Literal["minhash", "exact"] = "minhash"
     """minhash also finds near duplicates; exact compares normalised text only."""
     threshold: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.7
@@ -103,8 +105,14 @@ class Filters(SpecModel):
     format: FormatFilter = FormatFilter()
     language: LanguageFilter = LanguageFilter()
     duplicates: DuplicateFilter | None = DuplicateFilter()
-    """null leaves it out."""
+    """null leaves it out, and so does `enabled: false`."""
     contamination: ContaminationFilter = ContaminationFilter()
     solvability: SolvabilityFilter
     difficulty: DifficultyFilter | None = None
     """Absent measures no difficulty."""
+
+    @pydantic.field_validator("duplicates")
+    @classmethod
+    def leave_out(cls, duplicates: DuplicateFilter | None) -> DuplicateFilter | None:
+        """Take a filter that is not enabled for none."""
+        return duplicates if duplicates and duplicates.enabled else None

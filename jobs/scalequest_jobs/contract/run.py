@@ -187,7 +187,7 @@ class Spec(SpecModel):
     generators: Annotated[tuple[Generator, ...], pydantic.Field(min_length=1, max_length=8)]
     """Models that write questions; each is trained and sampled on its own."""
     fine_tuning: training.FineTuning | None = training.FineTuning()
-    """Question Fine-Tuning, QFT (P 2.2); null takes the generators as they are."""
+    """Question Fine-Tuning, QFT (P 2.2); null or `enabled: false` takes the generators as they are."""
     preference: Preference | None = None
     """Question Preference Optimization, QPO (P 2.3); absent leaves it out."""
     filters: Filters
@@ -209,6 +209,12 @@ class Spec(SpecModel):
     """Give up this long after the run started, in seconds."""
     ttl_seconds_after_finished: Annotated[int, pydantic.Field(ge=0, le=31_536_000)] | None = None
     """Delete the run this long after it ended, in seconds; its artifacts stay."""
+
+    @pydantic.field_validator("fine_tuning")
+    @classmethod
+    def leave_out(cls, fine_tuning: training.FineTuning | None) -> training.FineTuning | None:
+        """Take fine-tuning that is not enabled for none."""
+        return fine_tuning if fine_tuning and fine_tuning.enabled else None
 
     @pydantic.model_validator(mode="after")
     def check_rules(self) -> Self:

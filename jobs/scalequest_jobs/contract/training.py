@@ -48,6 +48,8 @@ class TrainingParameters(SpecModel):
 class FineTuning(TrainingParameters):
     """Question Fine-Tuning: next-token loss on questions alone (P 2.2)."""
 
+    enabled: bool = True
+    """false takes the generators as they are, like null, which `kubectl apply` drops before the API server sees it."""
     learning_rate: Annotated[float, pydantic.Field(gt=0, le=1)] = 2e-5
     """Peak learning rate (C); the paper gives none."""
     batch_size: Annotated[int, pydantic.Field(ge=1, le=65_536)] = 32
