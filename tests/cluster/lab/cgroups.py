@@ -27,6 +27,7 @@ def create(layout: Layout, node: str) -> None:
             group = group / part
             group.mkdir(exist_ok=True)
             _inherit_cpuset(group)
+            _give_weight(group)
 
 
 def remove(layout: Layout) -> None:
@@ -57,6 +58,13 @@ def _inherit_cpuset(group: Path) -> None:
     for file in ("cpuset.cpus", "cpuset.mems"):
         if (group / "tasks").exists() and (group.parent / file).exists():
             shutil.copyfile(group.parent / file, group / file)
+
+
+def _give_weight(group: Path) -> None:
+    """Let a node's pods compete as a machine's load does, not as one process beside those of this machine."""
+    for file, weight in (("cpu.shares", "16384"), ("cpu.weight", "1600")):
+        if (group / file).exists():
+            (group / file).write_text(weight)
 
 
 def _is_removed(group: Path) -> bool:
