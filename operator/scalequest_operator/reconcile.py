@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from scalequest_jobs import ports
-from scalequest_operator import cluster, observe
+from scalequest_operator import cluster, errors, observe
 from scalequest_operator.answers import STORE_UNREACHABLE, Answerer
 from scalequest_operator.apply import Applier, JobRefusedError
 from scalequest_operator.configuration import Configuration
@@ -63,10 +63,19 @@ class Reconciler:
         now = self.clock()
         plan = self._plan(observed, now)
         self._write(body, plan)
+        try:
+            self._act(observed, plan, now)
+        except errors.ClusterError:
+            # The status is written, so no later plan tells of it.
+            self._tell(observed, plan, now)
+            raise
+        self._tell(observed, plan, now)
+        return plan.again_seconds
+
+    def _tell(self, observed: Observed, plan: Plan, now: dt.datetime) -> None:
+        """Create the events, after the actions: nobody waits for an event, and a stage waits for its Job."""
         for notice in plan.notices:
             self.recorder.tell(observed.run, notice, now)
-        self._act(observed, plan, now)
-        return plan.again_seconds
 
     def _act(self, observed: Observed, plan: Plan, now: dt.datetime) -> None:
         applier = Applier(api=self.api, run=observed.run, now=now)
