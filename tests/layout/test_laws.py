@@ -64,6 +64,16 @@ def test_keys_are_built_in_one_place() -> None:
     assert found == {"artifact.py"}
 
 
+def test_planning_asks_no_clock_and_touches_no_file() -> None:
+    files = (PACKAGES[1] / "planning").glob("*.py")
+    impure = re.compile(
+        r"\.now\(|\.utcnow\(|\bopen\(|^import (time|threading|asyncio|os|random)\b", re.MULTILINE
+    )
+    assert {
+        path.name: impure.findall(path.read_text()) for path in files if impure.search(path.read_text())
+    } == {}
+
+
 def test_the_catalog_loads_no_heavy_library() -> None:
     """What import-linter proves of the text, this proves of a running process."""
     code = (
