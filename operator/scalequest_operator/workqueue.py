@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 SETTLE_SECONDS = 0.5
-"""How long changes of a run are gathered, so that a Job and its pod that start are looked at once, not six times."""
+"""How long changes of a run are gathered, so that a Job and its pod that start are looked at once."""
 
 FIRST_SECONDS = 1.0
 MAX_SECONDS = 300.0
