@@ -19,7 +19,7 @@ from typing import Final
 from . import layout, locking, oci, tools
 
 PAUSE: Final = "localhost/scalequest-pause:1"
-BASE: Final = "localhost/scalequest-base:1"
+BASE: Final = "localhost/scalequest-base:2"
 OPERATOR: Final = "localhost/scalequest-operator:test"
 JOBS: Final = "localhost/scalequest-jobs:test"
 _OWN: Final = layout.ROOT / "tests" / "cluster" / "images"
@@ -145,7 +145,8 @@ def _make_base(folder: Path) -> None:
             f"no Debian release has Python {sys.version_info.major}.{sys.version_info.minor}, which runs this; "
             f"make the environment with one of {', '.join(f'{major}.{minor}' for major, minor in _SUITES)}"
         )
-    packages = "--include=python3,python3-venv,ca-certificates"
+    # libnuma: vLLM on a CPU loads it.
+    packages = "--include=python3,python3-venv,ca-certificates,libnuma1"
     root = folder / "root"
     with (folder / "debootstrap.log").open("wb") as log:
         subprocess.run(
