@@ -158,7 +158,7 @@ def test_a_file_may_be_an_object_in_the_bucket(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "source", "message"),
     [
-        ("seeds.jsonl", None, {"path": "none.jsonl"}, r"cannot read none\.jsonl: No such file.*check the path"),
+        ("seeds.jsonl", None, {"path": "none.jsonl"}, r"cannot read /.*none\.jsonl: No such file.*check the path"),
         ("seeds.jsonl", None, {"key": "none.jsonl"}, r"none\.jsonl is not in memory; upload it or correct the key"),
         ("seeds.txt", b"x", {}, r"seeds\.txt has no known ending: use \.parquet, \.jsonl, \.jsonl\.zst or \.csv"),
         ("seeds", b"x", {}, r"seeds has no known ending"),
