@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from scalequest_jobs.contract import names
 from scalequest_operator import cluster, errors
@@ -28,47 +28,38 @@ CONFIGURATION_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 300.0
 """An informer that shows no sign of life for longer has died or hangs: the process is of no use any more."""
 
+Child = TypeVar("Child", JobView, PodView)
+
 
 class Children:
     """The Jobs and pods of runs, as informers see them; every change makes its run ready, the end of a Job at once."""
 
     def __init__(self, api: cluster.KubeApi, queue: WorkQueue, settings: Settings, timing: Timing) -> None:
-        namespaces = settings.namespaces or None
+        self._queue = queue
 
-        def changed(before: JobView | PodView | None, after: JobView | PodView | None) -> None:
-            view = after or before
-            if view is None:
-                return
-            key = RunKey(namespace=view.namespace, name=view.run)
-            if isinstance(after, JobView) and after.finished:
-                queue.add(key)
-            else:
-                queue.add_soon(key)
+        def informer(resource: cluster.Resource, digest: Callable[[cluster.Body], Child]) -> Informer[Child]:
+            subject = Subject(
+                resource=resource,
+                namespaces=settings.namespaces or None,
+                label_selector=names.SELECTOR,
+                digest=digest,
+                owner=_run_uid,
+                on_change=self._changed,
+            )
+            return Informer(api, subject, timing=timing)
 
-        self.job_informer: Informer[JobView] = Informer(
-            api,
-            Subject(
-                resource=cluster.JOBS,
-                namespaces=namespaces,
-                label_selector=names.SELECTOR,
-                digest=views.job_view,
-                owner=_run_uid,
-                on_change=changed,
-            ),
-            timing=timing,
-        )
-        self.pod_informer: Informer[PodView] = Informer(
-            api,
-            Subject(
-                resource=cluster.PODS,
-                namespaces=namespaces,
-                label_selector=names.SELECTOR,
-                digest=views.pod_view,
-                owner=_run_uid,
-                on_change=changed,
-            ),
-            timing=timing,
-        )
+        self.job_informer = informer(cluster.JOBS, views.job_view)
+        self.pod_informer = informer(cluster.PODS, views.pod_view)
+
+    def _changed(self, before: JobView | PodView | None, after: JobView | PodView | None) -> None:
+        view = after or before
+        if view is None:
+            return
+        key = RunKey(namespace=view.namespace, name=view.run)
+        if isinstance(after, JobView) and after.finished:
+            self._queue.add(key)
+        else:
+            self._queue.add_soon(key)
 
     def jobs(self, run_uid: str) -> tuple[JobView, ...]:
         """Return a run's Jobs as last seen."""
