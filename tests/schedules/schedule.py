@@ -19,7 +19,7 @@ from scalequest_operator import cluster, errors
 from scalequest_operator.configuration import Configuration
 from scalequest_operator.workqueue import RunKey
 from schedules.bucket import CHUNKS_PER_SHARD, Bucket, Workers
-from schedules.invariants import BrokenError, Invariants
+from schedules.invariants import BrokenError, Invariants, key_of
 from schedules.operator_process import CrashError, Operator
 
 RUN: Final = "run"
@@ -72,20 +72,24 @@ def draw_risks(rng: random.Random) -> Risks:
 
 
 class Schedule:
-    """A world and a random order of what happens in it. Same seed, same schedule."""
+    """A world and a random order of what happens in it. Same seed, same schedule.
 
-    def __init__(self, seed: int) -> None:
+    `risks` and `num_operators` are drawn unless they are given.
+    """
+
+    def __init__(self, seed: int, *, risks: Risks | None = None, num_operators: int | None = None) -> None:
         self.rng = random.Random(seed)
         self.world = World()
         self.bucket = Bucket()
         self.workers = Workers(self.bucket)
-        self.risks = draw_risks(self.rng)
+        self.risks = risks or draw_risks(self.rng)
         self.configuration = CONFIGURED
         self.lost: set[str] = set()
         self.trace: list[str] = []
         self._busy: list[Operator] = []
         self.bucket.on_call = self._bucket_called
-        self.operators = [self._operator() for _ in range(1 if self.rng.random() < 0.6 else 2)]
+        num_operators = num_operators or self.rng.choices((1, 2), (6, 4))[0]
+        self.operators = [self._operator() for _ in range(num_operators)]
         self.invariants = Invariants(
             store=self.world.store, bucket=self.bucket, is_alone=len(self.operators) == 1
         )
@@ -349,11 +353,13 @@ class Schedule:
     # ---- quiet
 
     _is_calm = False
+    _is_restarted = False
 
     def _calm_down(self) -> None:
         """Stop all faults; one operator leads. Lost machines stay lost, and only an operator ends their pods."""
         self._is_calm = True
-        self.operators = [self.rng.choice(self.operators)]
+        self._is_restarted = self.rng.random() < 0.5
+        self.operators = [self._operator() if self._is_restarted else self.rng.choice(self.operators)]
         self.risks = Risks()
         self.bucket.is_down = False
         self.configuration = CONFIGURED
@@ -367,6 +373,7 @@ class Schedule:
             self._do_everything()
             self.invariants.check()
             if self.world.store.version == before:
+                self._check_strays()
                 if self._is_settled():
                     return
                 self._sleep()
@@ -401,9 +408,24 @@ class Schedule:
         run = self._run()
         return None if run is None else RunStatus.model_validate(run.get("status") or {})
 
+    def _check_strays(self) -> None:
+        """An operator that has seen everything and has nothing to do leaves no Job that no stage names."""
+        status = self.status()
+        if status is None or not self._is_restarted:
+            return
+        for job in self.unfinished():
+            stage = status.stage_of(key_of(job)[1])
+            if not stage.state.is_active or stage.job != job["metadata"]["name"]:
+                raise BrokenError(f"no stage names the Job {job['metadata']['name']}, and it goes on")
+
+    def unfinished(self) -> list[cluster.Body]:
+        """Return the runs' own Jobs that hold or want resources."""
+        self.invariants.check()
+        return [job for job in self.invariants.unfinished() if job["metadata"]["uid"] != self._stranger]
+
     def _is_settled(self) -> bool:
         """Tell whether the run has come to its end, or waits for its user, and holds nothing."""
-        held = [job for job in self.invariants.unfinished() if job["metadata"]["uid"] != self._stranger]
+        held = self.unfinished()
         status = self.status()
         if status is None or status.finished is not None:
             return not held
