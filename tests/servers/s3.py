@@ -90,7 +90,12 @@ def server_command(folder: Path, server: S3Server) -> list[str]:
     options += [f"-{name}.port.grpc={free_port()}" for name in _SERVICES]
     options += [f"-s3.port={port}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     options += [f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock"]
-    options += [f"-ip={address}", f"-ip.bind={address}", f"-dir={data}", f"-s3.config={folder}/identities.json"]
+    options += [
+        f"-ip={address}",
+        f"-ip.bind={address}",
+        f"-dir={data}",
+        f"-s3.config={folder}/identities.json",
+    ]
     options += ["-s3", "-filer", "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=20"]
     return [binary, "server", *options]
 
