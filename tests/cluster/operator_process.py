@@ -63,6 +63,12 @@ class OperatorProcess:
             log=self.log,
         )
 
+    def restart_if_ended(self) -> None:
+        """Start it again if it ended by itself, as a kubelet does: one that lost its lease ends."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            self.start()
+
     def kill(self) -> None:
         """End it as kill -9 does."""
         self.send(signal.SIGKILL)

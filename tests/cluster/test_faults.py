@@ -482,8 +482,11 @@ def test_a_store_that_is_away_for_a_minute_delays_the_run_and_is_named(runs: Run
     runs.delete("without-a-store", wait=False)
 
 
-def test_an_api_server_that_is_away_for_a_minute_delays_the_run(runs: Runs, slow_run: str) -> None:
+def test_an_api_server_that_is_away_for_a_minute_delays_the_run(
+    runs: Runs, operator: OperatorProcess, slow_run: str
+) -> None:
     outage(runs.installation.cluster, "kube-apiserver", 60)
+    operator.restart_if_ended()
     wait_for_generation(runs, slow_run, 240)
 
 
