@@ -16,6 +16,7 @@ class SilentProxy:
         self._open: set[socket.socket] = set()
         self._mute: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
 
     @property
     def port(self) -> int:
@@ -34,6 +35,7 @@ class SilentProxy:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(self._target)
+                self._sockets += [client, server]
                 with self._guard:
                     self._open |= {client, server}
                 for source, sink in ((client, server), (server, client)):
@@ -66,6 +68,8 @@ class SilentProxy:
                 end.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
+        for end in self._sockets:
+            end.close()
 
 
 @contextlib.contextmanager
