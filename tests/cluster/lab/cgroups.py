@@ -62,7 +62,7 @@ def _inherit_cpuset(group: Path) -> None:
 
 def _give_weight(group: Path) -> None:
     """Let a node's pods compete as a machine's load does, not as one process beside those of this machine."""
-    for file, weight in (("cpu.shares", "16384"), ("cpu.weight", "1600")):
+    for file, weight in (("cpu.shares", "2048"), ("cpu.weight", "200")):
         if (group / file).exists():
             (group / file).write_text(weight)
 
