@@ -1,6 +1,13 @@
 """How tests are spread over workers (`pytest -n 2 --dist loadgroup`): clusters wait, engines work, so they go side by side."""
 
+import hypothesis
 import pytest
+
+# Tests prove facts, benchmarks measure: on a busy machine an example may take its time.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
