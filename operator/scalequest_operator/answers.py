@@ -153,7 +153,8 @@ def add_up(records: Sequence[Progress], now: dt.datetime) -> StageProgress | Non
     """Return the progress of all shards together; the stage is as far from its end as its slowest shard."""
     if not records:
         return None
-    etas = [record.eta_seconds for record in records if record.eta_seconds is not None]
+    # A shard that is done says 0; it does not make the others done.
+    etas = [record.eta_seconds for record in records if record.eta_seconds]
     latest = max(records, key=lambda record: record.updated)
     return StageProgress(
         rows_total=sum(record.rows_total for record in records),
