@@ -253,6 +253,8 @@ with temporary("ended", Cluster(name="", num_nodes=1)) as running:
         stderr=subprocess.DEVNULL,
         env=environment,
         text=True,
+        # A runner in the background ignores Ctrl-C, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread runs
     ) as owner:
         assert owner.stdout is not None
         name = owner.stdout.readline().strip()

@@ -1,5 +1,6 @@
 """The command line against a real API server with the CRD; statuses are written by hand in the operator's place."""
 
+import functools
 import json
 import os
 import signal
@@ -70,7 +71,16 @@ class Scalequest:
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "scalequest_jobs", *map(str, arguments)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=self._environment)
+        # A runner in the background ignores Ctrl-C, and its children would inherit that.
+        as_on_a_terminal = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen(
+            command,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=self._environment,
+            preexec_fn=as_on_a_terminal,  # noqa: PLW1509 - no thread of ours runs yet
+        )
 
     def __call__(self, *arguments: str | Path) -> Result:
         return CliRunner().invoke(self._app, [str(argument) for argument in arguments])
