@@ -9,32 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scalequest_jobs import __version__, commands, ports
+from scalequest_jobs import commands, ports
 from scalequest_jobs.contract import launch
 from scalequest_jobs.remote import command_line
 
-app = typer.Typer(
-    help="Make instruction datasets by the ScaleQuest method.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
-    if value:
-        typer.echo(f"scalequest {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    *,
-    _version_flag: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
+app = commands.make_app("scalequest", help_text="Make instruction datasets by the ScaleQuest method.")
 
 
 @app.command()

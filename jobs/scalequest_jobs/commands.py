@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from scalequest_jobs import ports
+from scalequest_jobs import __version__, ports
 from scalequest_jobs.contract import launch
 
 RunFile = Annotated[Path, typer.Argument(help="A ScaleQuestRun in YAML.", metavar="RUN.yaml")]
@@ -32,6 +32,32 @@ CredentialsOption = Annotated[
 RegionOption = Annotated[str, typer.Option(help="Region name that S3 requests are signed for.")]
 CaOption = Annotated[Path | None, typer.Option(help="Certificate authority to trust, for an S3 store.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def make_app(program: str, *, help_text: str) -> typer.Typer:
+    """Return a command line without commands yet: help, and `--version`."""
+    app = typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    def show_version(value: bool) -> None:  # noqa: FBT001 - typer's callback
+        if value:
+            typer.echo(f"{program} {__version__}")
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        *,
+        _version_flag: Annotated[
+            bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+        ] = False,
+    ) -> None:
+        pass
+
+    return app
 
 
 def show_warnings(console: Console) -> None:

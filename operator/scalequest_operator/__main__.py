@@ -6,32 +6,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from scalequest_jobs import __version__
+from scalequest_jobs import commands
 from scalequest_operator import errors
 from scalequest_operator.settings import PREFIX, Settings
 
-app = typer.Typer(
-    help="The ScaleQuest operator: carries out ScaleQuestRuns, one Job per stage.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = commands.make_app(
+    "scalequest-operator",
+    help_text="The ScaleQuest operator: carries out ScaleQuestRuns, one Job per stage.",
 )
-
-
-def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
-    if value:
-        typer.echo(f"scalequest-operator {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    *,
-    _version_flag: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
 
 
 def _variable(name: str) -> str:

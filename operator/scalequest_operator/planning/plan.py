@@ -10,7 +10,6 @@ from scalequest_jobs import catalog
 from scalequest_jobs.contract import graph, names
 from scalequest_jobs.contract.run import Spec
 from scalequest_jobs.contract.status import (
-    Artifact,
     Dataset,
     Phase,
     RunStatus,
@@ -279,5 +278,5 @@ def _dataset(spec: Spec, observed: Observed, status: RunStatus) -> Dataset | Non
     return Dataset(
         name=spec.publish.name or observed.run.name,
         rows=published.rows_out or 0,
-        artifact=Artifact.model_validate(published.artifact.model_dump()),
+        artifact=published.artifact,
     )
