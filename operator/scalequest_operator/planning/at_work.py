@@ -22,7 +22,7 @@ from scalequest_operator.planning.stage_plan import Setup, StagePlan
 
 def working(setup: Setup, node: Node, status: StageStatus, job: JobView) -> StagePlan:
     """The Job is at work: say how far it is, or why it does not move."""
-    pods = [pod for pod in setup.observed.pods_of(node.name) if pod.job_uid == job.uid]
+    pods = setup.observed.pods_of_job(job)
     shards = _shards(setup, status, job)
     if len({pod.index for pod in pods if pod.phase == "Succeeded"}) == shards.total:
         # The Job says so in a moment, and then the stage is committed.
@@ -44,7 +44,7 @@ def working(setup: Setup, node: Node, status: StageStatus, job: JobView) -> Stag
 
 def _shards(setup: Setup, status: StageStatus, job: JobView) -> Shards:
     """Return what the Job and its pods say of the shards; a pod that is told to end still runs until it ended."""
-    pods = [pod for pod in setup.observed.pods_of(job.node) if pod.job_uid == job.uid]
+    pods = setup.observed.pods_of_job(job)
     done = frozenset(index for index, _ in failure.manifests(job, pods))
     return Shards(
         total=status.shards.total if status.shards else 1,
@@ -63,11 +63,7 @@ def freed(setup: Setup, plan: StagePlan, job: JobView) -> StagePlan:
 
     A kubelet that is gone never reports the end of its pods, and a Job waits for that before it replaces one.
     """
-    ending = [
-        pod
-        for pod in setup.observed.pods_of(job.node)
-        if pod.job_uid == job.uid and pod.deleted and not pod.is_over
-    ]
+    ending = [pod for pod in setup.observed.pods_of_job(job) if pod.deleted and not pod.is_over]
     if not ending:
         return plan
     fails = _fail_lost_pods(setup, ending)

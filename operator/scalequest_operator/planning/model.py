@@ -124,6 +124,10 @@ class Observed:
         """Return the pods of a stage, of all attempts."""
         return tuple(pod for pod in self.pods if pod.node == node)
 
+    def pods_of_job(self, job: JobView) -> tuple[PodView, ...]:
+        """Return the pods of one attempt of a stage."""
+        return tuple(pod for pod in self.pods if pod.job_uid == job.uid)
+
 
 # ---- questions to the store and the API server, and their answers
 

@@ -43,7 +43,7 @@ def plan_stage(setup: Setup, node: Node, status: StageStatus, inputs: Mapping[st
     if why := failure.spent(setup.spec.retries, stage_plan.losses(status)):
         return stage_plan.failed(setup, status, why, DeleteJob(name=job.name, uid=job.uid))
     if job.finished == "Failed":
-        return _given_up(setup, node, status, job)
+        return _given_up(setup, status, job)
     plan = at_work.suspended if job.suspended or setup.suspended else at_work.working
     return at_work.freed(setup, plan(setup, node, status, job), job)
 
@@ -185,7 +185,7 @@ def _commit(setup: Setup, node: Node, status: StageStatus, job: JobView) -> Stag
             return stage_plan.blocked(status, answer)
 
 
-def _given_up(setup: Setup, node: Node, status: StageStatus, job: JobView) -> StagePlan:
+def _given_up(setup: Setup, status: StageStatus, job: JobView) -> StagePlan:
     """The Job failed. One that had a deadline of its own is tried again: the run, which is asked first, has time left."""
     if job.reason == "DeadlineExceeded":
         again = stage_plan.changed(
@@ -193,11 +193,10 @@ def _given_up(setup: Setup, node: Node, status: StageStatus, job: JobView) -> St
             message=f"the deadline was moved; {job.name} kept it",
         )
         return StagePlan(status=again, again=dt.timedelta(seconds=1))
-    return stage_plan.failed(setup, status, _failure_words(setup, node, job))
+    return stage_plan.failed(setup, status, _failure_words(setup, job))
 
 
-def _failure_words(setup: Setup, node: Node, job: JobView) -> str:
-    pods = [pod for pod in setup.observed.pods_of(node.name) if pod.job_uid == job.uid]
-    lost = failure.newest_loss(pods)
+def _failure_words(setup: Setup, job: JobView) -> str:
+    lost = failure.newest_loss(setup.observed.pods_of_job(job))
     said = failure.describe(lost) if lost else job.message
     return f"{said} ({job.reason})"
