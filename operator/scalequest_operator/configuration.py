@@ -171,12 +171,16 @@ def parse(text: str, place: str = "configuration") -> Configuration:
         raise ConfigurationError("\n  ".join([f"{place} is not valid:", *faults])) from error
 
 
-def load(path: Path) -> Configuration:
-    """Return the configuration in a file; raises ConfigurationError."""
+def read(path: Path) -> str:
+    """Return the text of the file; raises ConfigurationError where there is none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error}; mount the chart's ConfigMap there"
         ) from error
-    return parse(text, str(path))
+
+
+def load(path: Path) -> Configuration:
+    """Return the configuration in a file; raises ConfigurationError."""
+    return parse(read(path), str(path))

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from scalequest_jobs.contract import names
-from scalequest_operator import cluster, errors
-from scalequest_operator.configuration import Configuration, load
+from scalequest_operator import cluster, configuration, errors
 from scalequest_operator.planning import views
 from scalequest_operator.planning.model import JobView, PodView
 from scalequest_operator.reconcile import Reconciler
@@ -99,22 +98,22 @@ class WatchedConfiguration:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        self._current = load(path)
+        self._text = configuration.read(path)
+        self._current = configuration.parse(self._text, str(path))
 
-    def __call__(self) -> Configuration:
+    def __call__(self) -> configuration.Configuration:
         """Return the configuration in force."""
         return self._current
 
     def refresh(self) -> bool:
         """Read the file if it changed; return whether another configuration is in force."""
         try:
-            text = self._path.read_text(encoding="utf-8")
+            text = configuration.read(self._path)
             if text == self._text:
                 return False
             self._text = text
-            self._current = load(self._path)
-        except (OSError, UnicodeDecodeError, errors.ConfigurationError) as error:
+            self._current = configuration.parse(text, str(self._path))
+        except errors.ConfigurationError as error:
             logger.error("the configuration in force is kept: %s", error)  # noqa: TRY400 - for people, not a crash
             return False
         logger.info("configuration read anew from %s", self._path)
