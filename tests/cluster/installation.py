@@ -28,6 +28,7 @@ TEACHER_PORT: Final = 18321
 
 _TESTS = layout.ROOT / "tests"
 _EXAMPLES = layout.ROOT / "examples"
+_MOUNTS: Final = {"environment": "/environment", "examples": "/volumes", "tests": "/tests"}
 _PYTHONPATH: Final = "/opt/scalequest/source:/environment:/tests:/volumes"
 _RESTRICTED: Final = {
     "allowPrivilegeEscalation": False,
@@ -108,9 +109,8 @@ class Installation:
             else {"rewrite-questions": {"pod": {"initContainers": [_teacher()]}}},
             "command": ["python3", "-m", module],
             "volumes": [
-                {"name": name, "claim": name, "mountPath": path, "version": _version(folder)}
+                {"name": name, "claim": name, "mountPath": _MOUNTS[name], "version": _version(folder)}
                 for name, folder in self._folders().items()
-                for path in [{"examples": "/volumes"}.get(name, f"/{name}")]
             ],
             "environment": {
                 "PYTHONPATH": _PYTHONPATH,
