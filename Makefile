@@ -20,7 +20,7 @@ $(UV):
 
 $(STAMP): requirements/dev.txt pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements/dev.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $(STAMP)
 
@@ -52,7 +52,7 @@ check: setup ## formatting, lint, types, import contracts, spelling, generated f
 
 .PHONY: test
 test: check cluster-build ## all checks and tests
-	$(RUN_WITH_ENV) $(BIN)/pytest
+	$(RUN_WITH_ENV) $(BIN)/pytest --numprocesses=2 --no-loadscope-reorder
 
 .PHONY: quick
 quick: setup ## the tests that load no engine and run no example

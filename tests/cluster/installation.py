@@ -29,6 +29,8 @@ TEACHER_PORT: Final = 18321
 _TESTS = layout.ROOT / "tests"
 _EXAMPLES = layout.ROOT / "examples"
 _MOUNTS: Final = {"environment": "/environment", "examples": "/volumes", "tests": "/tests"}
+_CACHE: Final = "engine-cache"
+_CACHE_FOLDER: Final = "/engine-cache"
 _PYTHONPATH: Final = "/opt/scalequest/source:/environment:/tests:/volumes"
 _RESTRICTED: Final = {
     "allowPrivilegeEscalation": False,
@@ -69,6 +71,7 @@ class Installation:
         )
         for name, folder in self._folders().items():
             self.cluster.kubectl.apply(*volumes.read_only(self.namespace, name, folder))
+        self.cluster.kubectl.apply(*volumes.writable(self.namespace, _CACHE, layout.cache_folder() / _CACHE))
 
     def install(self, **values: Any) -> None:
         """Install the operator by its chart, or bring it up to date, and wait until it is ready."""
@@ -111,9 +114,11 @@ class Installation:
             "volumes": [
                 {"name": name, "claim": name, "mountPath": _MOUNTS[name], "version": _version(folder)}
                 for name, folder in self._folders().items()
-            ],
+            ]
+            + [{"name": _CACHE, "claim": _CACHE, "mountPath": _CACHE_FOLDER, "readOnly": False}],
             "environment": {
                 "PYTHONPATH": _PYTHONPATH,
+                "VLLM_CACHE_ROOT": f"{_CACHE_FOLDER}/vllm",
                 "OMP_NUM_THREADS": "1",
                 "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
                 **(environment or {}),

@@ -162,7 +162,7 @@ def test_a_file_may_be_an_object_in_the_bucket(tmp_path: Path) -> None:
         ("seeds.jsonl", None, {"key": "none.jsonl"}, r"none\.jsonl is not in memory; upload it or correct the key"),
         ("seeds.txt", b"x", {}, r"seeds\.txt has no known ending: use \.parquet, \.jsonl, \.jsonl\.zst or \.csv"),
         ("seeds", b"x", {}, r"seeds has no known ending"),
-        ("seeds.gz", gzip.compress(b"x"), {}, r"seeds\.gz has no known ending"),
+        ("seeds.gz", gzip.compress(b"x", mtime=0), {}, r"seeds\.gz has no known ending"),
         ("seeds.jsonl", b"", {}, r"seeds\.jsonl has no rows"),
         ("seeds.csv", b"question\n", {}, r"seeds\.csv has no rows"),
         (
