@@ -4,27 +4,25 @@ No create, update or field handlers, daemons, timers or indices, no kopf annotat
 and keep objects that are gone (ARCHITECTURE.md).
 """
 
+import asyncio
+import logging
 import os
-import signal
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import kopf
 
-from scalequest_operator import cluster
+from scalequest_operator import cluster, errors
 from scalequest_operator.workqueue import RunKey, WorkQueue
 
+END_SECONDS: Final = 20.0
+"""How long kopf may take to end."""
 
-def registry(queue: WorkQueue, stop: threading.Event) -> kopf.OperatorRegistry:
+
+def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
     """Return the handlers that put the keys of changed runs into the queue."""
     handlers = kopf.OperatorRegistry()
-
-    @kopf.on.startup(registry=handlers)
-    def hear_an_early_signal(**_: Any) -> None:
-        # kopf takes the signals over before this; one that came earlier only set `stop`.
-        if stop.is_set():
-            signal.raise_signal(signal.SIGTERM)
 
     @kopf.on.login(registry=handlers)
     def log_in(**arguments: Any) -> Any:
@@ -60,16 +58,36 @@ def settings() -> kopf.OperatorSettings:
 
 
 def follow(queue: WorkQueue, namespaces: Sequence[str], stop: threading.Event) -> None:
-    """Follow runs in this thread, the main one, until the process is told to end.
+    """Follow runs until `stop` is set.
 
-    kopf gets no stop flag: it waits for one in a thread that nothing ends, and its own end waits for that thread.
+    kopf gets a thread of its own. In the main one it would take the signals over, and one that comes just then is lost.
+    Its stop flag is asyncio's: for any other it waits in a thread that nothing ends.
+
+    Raises:
+        OperatorError: kopf ended by itself; the log says why.
     """
     # kopf asks for the user's name, which the user of a container need not have.
     os.environ.setdefault("USER", "scalequest-operator")
-    kopf.run(
-        registry=registry(queue, stop),
-        settings=settings(),
-        standalone=True,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-    )
+    logging.getLogger("kopf._core.reactor.running").addFilter(_is_no_word_about_signals)
+    loop, flag = asyncio.new_event_loop(), asyncio.Event()
+    arguments: dict[str, Any] = {
+        "loop": loop,
+        "stop_flag": flag,
+        "registry": registry(queue),
+        "settings": settings(),
+        "standalone": True,
+        "clusterwide": not namespaces,
+        "namespaces": namespaces,
+    }
+    following = threading.Thread(target=kopf.run, kwargs=arguments, name="kopf", daemon=True)
+    following.start()
+    while following.is_alive() and not stop.wait(0.5):
+        pass
+    if not stop.is_set():
+        raise errors.OperatorError("kopf ended by itself")
+    loop.call_soon_threadsafe(flag.set)
+    following.join(END_SECONDS)
+
+
+def _is_no_word_about_signals(record: logging.LogRecord) -> bool:
+    return "signals are ignored" not in record.getMessage()

@@ -40,7 +40,6 @@ def run(settings: Settings) -> None:
     lease = _lease(api, settings)
     controller = Controller(api, settings, may_work=lambda: lease is None or lease.is_held)
     stop, leading = threading.Event(), threading.Event()
-    # Until kopf runs and takes the signals over.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     with contextlib.ExitStack() as stack:

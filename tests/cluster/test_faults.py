@@ -30,7 +30,11 @@ TAKEOVER_SECONDS = 20
 
 def profiles(installation: Installation) -> dict[str, Any]:
     """Return the profiles of this suite: slow workers, and workers that end with a code of their own."""
-    made = {"slow": installation.profile(SLOW), "short-lived": installation.profile() | {"jobTtlSeconds": 1}}
+    made = {
+        "slow": installation.profile(SLOW),
+        "endless": installation.profile({"SCRIPTED_SECONDS": "3600"}),
+        "short-lived": installation.profile() | {"jobTtlSeconds": 1},
+    }
     for name, ending in {
         "exit-64": "64",
         "exit-65": "65",
@@ -272,12 +276,16 @@ def test_a_run_created_anew_under_its_name_shares_nothing_with_the_pods_of_the_o
     )
 
 
-def test_what_may_be_edited_takes_effect_and_what_may_not_is_refused(runs: Runs, slow_run: str) -> None:
+def test_what_may_be_edited_takes_effect_and_what_may_not_is_refused(runs: Runs) -> None:
+    name = "edited-while-it-runs"
+    runs.submit(name, tiny_spec(33, shards=1, profile="endless"))
+    runs.wait_for_pods(name, "generate-questions", 1)
     with pytest.raises(KubectlError, match=r"(?s)seed cannot be changed.*Create a run of another name"):
-        runs.patch(slow_run, {"seed": 7})
-    runs.patch(slow_run, {"activeDeadlineSeconds": 60})
-    status = runs.wait_for_end(slow_run, seconds=150)
+        runs.patch(name, {"seed": 7})
+    runs.patch(name, {"activeDeadlineSeconds": 60})
+    status = runs.wait_for_end(name, seconds=150)
     assert condition(status, ConditionType.FAILED) == ("True", "DeadlineExceeded")
+    runs.delete(name, wait=False)
 
 
 def see_the_operator_pass(runs: Runs) -> None:
@@ -413,6 +421,22 @@ def test_an_operator_that_slept_through_its_lease_ends_itself(
     assert operator._process is not None
     assert operator._process.wait(timeout=30) == 1
     assert other.stop() == 0
+    operator.start()
+    operator.wait_until_leading()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
+def test_a_signal_at_any_moment_of_its_start_ends_an_operator(
+    installation: Installation, tmp_path: Path, operator: OperatorProcess, seconds: float
+) -> None:
+    """The seconds spread the signal over the start of a leader; which of its steps they meet does not matter."""
+    assert operator.stop() == 0
+    starting = OperatorProcess(installation=installation, folder=tmp_path, identity="operator-d")
+    write_configuration(installation, tmp_path, profiles(installation))
+    starting.start()
+    starting.wait_until_leading()
+    time.sleep(seconds)
+    assert starting.stop() == 0
     operator.start()
     operator.wait_until_leading()
 
