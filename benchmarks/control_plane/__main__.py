@@ -92,30 +92,44 @@ def _bench() -> Iterator[Bench]:
 
 
 def measure(bench: Bench, count: int, load_before: float) -> Report:
-    """Fill the cache, then measure half of the bare Jobs, the runs, and the other half."""
-    bench.api.create(kubernetes.RUNS, bench.namespace, load.run_body("seed", bench.namespace, 0.1))
-    waiting.until(
-        lambda: _succeeded(bench) == 1, "the end of the seed run", seconds=180, log=bench.operator.log
-    )
+    """Fill the cache, then measure a run without Jobs, half of the bare Jobs, the runs, and the other half."""
+    _run_to_its_end(bench, "seed")
+    wrote = _written(bench)
+    _run_to_its_end(bench, "cached")
+    without_jobs = figures.difference(wrote, _written(bench))
     jobs = count * len(load.STAGES)
     before = _phase(bench, jobs // 2, kubernetes.JOBS, _bare_jobs(bench, jobs // 2, "before"))
-    wrote, told = figures.writes(bench.cluster), _events(bench)
+    wrote = _written(bench)
     known = len(bench.workers.jobs)
     runs = _phase(bench, jobs, kubernetes.RUNS, _runs(bench, count))
-    waiting.until(lambda: _succeeded(bench) == 1 + count, "the end of every run", log=bench.operator.log)
-    writes = figures.difference(wrote, figures.writes(bench.cluster)) | {
-        "Event creates": _events(bench) - told
-    }
+    waiting.until(lambda: _succeeded(bench) == 2 + count, "the end of every run", log=bench.operator.log)
+    writes = figures.difference(wrote, _written(bench))
     of_runs = list(bench.workers.jobs.values())[known:]
     after = _phase(bench, jobs // 2, kubernetes.JOBS, _bare_jobs(bench, jobs // 2, "after"))
     return Report(
         runs=runs,
         bare=(before, after),
         writes=writes,
+        writes_without_jobs=sum(without_jobs.values()),
+        num_runs=count,
         peak_memory_bytes=figures.peak_memory_bytes(bench.operator.pid),
         waits=figures.waits(of_runs),
         load=(load_before, os.getloadavg()[0]),
     )
+
+
+def _run_to_its_end(bench: Bench, name: str) -> None:
+    """Carry out a run like the seed: the first fills the cache, any other finds all there."""
+    ended = _succeeded(bench)
+    bench.api.create(kubernetes.RUNS, bench.namespace, load.run_body(name, bench.namespace, 0.1))
+    waiting.until(
+        lambda: _succeeded(bench) > ended, f"the end of the run {name}", seconds=180, log=bench.operator.log
+    )
+
+
+def _written(bench: Bench) -> dict[str, float]:
+    """Return how often the operator has written each kind of object."""
+    return {**figures.writes(bench.cluster), "Event creates": _events(bench)}
 
 
 def _phase(

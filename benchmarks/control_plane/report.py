@@ -24,11 +24,22 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was measured. `writes` are the operator's alone; `load` is the machine's, before and after."""
+    """What was measured. `writes` are the operator's alone; `load` is the machine's, before and after.
+
+    `writes_without_jobs` are those of a run whose stages all come from the cache: what every run costs, beside its Jobs.
+    """
 
     runs: Phase
+    num_runs: int
     bare: Sequence[Phase]
     writes: Mapping[str, float]
+    writes_without_jobs: float
+
+    @property
+    def writes_per_transition(self) -> float:
+        """From one stage that makes a Job to the next."""
+        return (sum(self.writes.values()) - self.num_runs * self.writes_without_jobs) / self.runs.jobs
+
     peak_memory_bytes: int
     waits: Sequence[float]
     load: tuple[float, float]
@@ -53,6 +64,8 @@ def render(report: Report) -> str:
         f"{report.peak_memory_bytes / 2**20:.0f} MiB",
         "operator's writes per Job": f"{sum(report.writes.values()) / jobs:.2f}: "
         + ", ".join(f"{name} {count / jobs:.2f}" for name, count in sorted(report.writes.items())),
+        "writes of a run without Jobs": f"{report.writes_without_jobs:.0f}",
+        "writes per stage transition": f"{report.writes_per_transition:.2f}",
         "from a Job's completion to the next Job, p50, p99": f"{figures.percentile(report.waits, 0.5):.2f} s, "
         f"{figures.percentile(report.waits, 0.99):.2f} s",
     }

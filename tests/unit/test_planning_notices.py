@@ -62,6 +62,15 @@ def test_a_success_tells_what_went_in_came_out_and_was_rejected() -> None:
     assert notice.message == "clean-questions: 60 in, 50 out; rejected: duplicate 7, language 3"
 
 
+def test_the_end_of_a_stage_tells_what_begins_after_it_in_the_same_event() -> None:
+    before = RunStatus(stages=(stage(), make_stage("judge-solvability", StageState.WAITING)))
+    judged = make_stage("judge-solvability", StageState.STARTING, job="judge-1")
+    done = make_done("clean-questions", rows_in=9, rows_out=9)
+    (notice,) = notices.notices(before, RunStatus(stages=(done, judged)))
+    assert notice.reason == "StageCommitted"
+    assert notice.message == "clean-questions: 9 in, 9 out; started: judge-solvability (Job judge-1)"
+
+
 def condition(kind: ConditionType, status: str, reason: str) -> Condition:
     return Condition(type=kind.value, status=status, reason=reason, last_transition_time=NOW)
 

@@ -1,11 +1,16 @@
 """Which Kubernetes Events to tell: one for each change of a stage or of what is wrong with a run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 from scalequest_jobs.contract.status import ConditionType, RunStatus, StageState, StageStatus
 from scalequest_operator.planning.model import Notice
 
-_QUIET = frozenset({StageState.WAITING, StageState.PENDING})
+STARTED: Final = "StageStarted"
+COMMITTED: Final = "StageCommitted"
+
+_QUIET: Final = frozenset({StageState.WAITING, StageState.PENDING})
 
 
 def notices(before: RunStatus, after: RunStatus) -> tuple[Notice, ...]:
@@ -18,7 +23,18 @@ def notices(before: RunStatus, after: RunStatus) -> tuple[Notice, ...]:
     if len(cached) > 1:
         changes = [(old, new) for old, new in changes if new not in cached]
     told = [notice for old, new in changes if (notice := _of_stage(old, new))]
-    return (*_of_cached(cached), *told, *_of_conditions(before, after))
+    return (*_of_cached(cached), *_in_one(told), *_of_conditions(before, after))
+
+
+def _in_one(told: Sequence[Notice]) -> list[Notice]:
+    """Let the end of a stage tell which ones begin after it: one event where there would be a pair for every stage."""
+    ends = [notice for notice in told if notice.reason == COMMITTED]
+    starts = [notice for notice in told if notice.reason == STARTED]
+    if not ends or not starts:
+        return list(told)
+    begun = ", ".join(notice.message for notice in starts)
+    last = replace(ends[-1], message=f"{ends[-1].message}; started: {begun}")
+    return [last if notice is ends[-1] else notice for notice in told if notice not in starts]
 
 
 def _of_cached(stages: Sequence[StageStatus]) -> tuple[Notice, ...]:
@@ -44,9 +60,7 @@ def _of_stage(before: StageStatus, after: StageStatus) -> Notice | None:
         case StageState.SUCCEEDED:
             return Notice(kind="Normal", reason=_success(after), message=_result(after))
         case StageState.STARTING:
-            return Notice(
-                kind="Normal", reason="StageStarted", message=f"{after.name}: created the Job {after.job}"
-            )
+            return Notice(kind="Normal", reason=STARTED, message=f"{after.name} (Job {after.job})")
         case StageState.SUSPENDED:
             return Notice(kind="Normal", reason="StageSuspended", message=after.name)
         case _:
@@ -54,7 +68,7 @@ def _of_stage(before: StageStatus, after: StageStatus) -> Notice | None:
 
 
 def _success(stage: StageStatus) -> str:
-    return "StageCached" if stage.cached else "StageCommitted"
+    return "StageCached" if stage.cached else COMMITTED
 
 
 def _result(stage: StageStatus) -> str:
