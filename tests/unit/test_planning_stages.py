@@ -218,6 +218,21 @@ def test_a_stage_is_pending_until_a_pod_runs() -> None:
     assert stage.shards == Shards(total=2, running=1)
 
 
+def test_a_new_job_whose_pods_take_their_time_changes_nothing_in_the_status_at_first() -> None:
+    new, old = (make_job(created=NOW - dt.timedelta(seconds=age)) for age in (19, 20))
+    starting = make_pod(0, phase="Pending", waiting_reason="ContainerCreating")
+    for pods in ([], [starting]):
+        seen = at_work(stage={"state": StageState.STARTING}, jobs=[new], pods=pods)
+        assert stage_of(planned(seen)) == seen.run.status.stage_of(NODE)
+    seen = at_work(stage={"state": StageState.STARTING}, jobs=[old], pods=[starting])
+    assert stage_of(planned(seen)).state is StageState.PENDING
+    for trouble in ({"unschedulable": "no GPU is free"}, {"waiting_reason": "ErrImagePull"}):
+        seen = at_work(
+            stage={"state": StageState.STARTING}, jobs=[new], pods=[make_pod(0, phase="Pending", **trouble)]
+        )
+        assert stage_of(planned(seen)).state is StageState.PENDING
+
+
 def test_a_stage_whose_pods_have_all_succeeded_is_left_as_it_is_until_its_job_says_so() -> None:
     pods = [make_pod(index, phase="Succeeded", exit_code=0) for index in (0, 1)]
     seen = at_work(pods=pods)

@@ -36,7 +36,7 @@ class StageState(StrEnum):
     WAITING = "Waiting"
     """For the stages before it."""
     STARTING = "Starting"
-    """Its Job is about to be created."""
+    """Its Job is about to be created, or was just now."""
     PENDING = "Pending"
     """Its Job exists and no pod runs yet."""
     RUNNING = "Running"

@@ -28,6 +28,8 @@ def working(setup: Setup, node: Node, status: StageStatus, job: JobView) -> Stag
         # The Job says so in a moment, and then the stage is committed.
         return StagePlan(status=status, again=dt.timedelta(seconds=20))
     running = any(pod.phase == "Running" and pod.deleted is None for pod in pods)
+    if not running and _is_about_to(setup, status, job, pods):
+        return StagePlan(status=status, again=waiting.EXPLAIN_AFTER)
     status = stage_plan.changed(
         status,
         state=StageState.RUNNING if running else StageState.PENDING,
@@ -40,6 +42,14 @@ def working(setup: Setup, node: Node, status: StageStatus, job: JobView) -> Stag
         again = dt.timedelta(seconds=20)
         return StagePlan(status=status, questions=questions, wait=wait, again=again)
     return _with_progress(setup, StagePlan(status=status, again=stage_plan.PROGRESS_INTERVAL), node)
+
+
+def _is_about_to(setup: Setup, status: StageStatus, job: JobView, pods: Sequence[PodView]) -> bool:
+    """Tell whether a new Job's pods just take their time: that it exists is not worth a write of its own."""
+    if status.state is not StageState.STARTING or setup.now - job.created >= waiting.EXPLAIN_AFTER:
+        return False
+    wait, questions = waiting.why(job, pods, setup.facts, setup.now)
+    return wait.reason == waiting.STARTING and not questions and not _trouble(pods)
 
 
 def _shards(setup: Setup, status: StageStatus, job: JobView) -> Shards:

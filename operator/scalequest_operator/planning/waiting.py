@@ -11,6 +11,9 @@ from scalequest_operator.planning.model import Explain, Explained, Facts, JobVie
 EXPLAIN_AFTER: Final = dt.timedelta(seconds=20)
 """How long a Job may have no pods, or a pod no container, before its events are read."""
 
+STARTING: Final = "Starting"
+"""The reason where nothing is wrong."""
+
 _PULL: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _STARTING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
@@ -52,7 +55,7 @@ def _words(pod: PodView) -> str:
 
 
 def _without_pods(job: JobView, facts: Facts, now: dt.datetime) -> tuple[Wait, tuple[Explain, ...]]:
-    starting = Wait(reason="Starting", message="the Job has no pods yet", is_fault=False)
+    starting = Wait(reason=STARTING, message="the Job has no pods yet", is_fault=False)
     if now - job.created < EXPLAIN_AFTER:
         return starting, ()
     question = Explain(kind="Job", name=job.name, uid=job.uid)
@@ -67,7 +70,7 @@ def _without_pods(job: JobView, facts: Facts, now: dt.datetime) -> tuple[Wait, t
 
 
 def _starting(pod: PodView, facts: Facts, now: dt.datetime) -> tuple[Wait, tuple[Explain, ...]]:
-    starting = Wait(reason="Starting", message=f"{pod.name} starts", is_fault=False)
+    starting = Wait(reason=STARTING, message=f"{pod.name} starts", is_fault=False)
     if now - pod.created < EXPLAIN_AFTER:
         return starting, ()
     question = Explain(kind="Pod", name=pod.name, uid=pod.uid)
