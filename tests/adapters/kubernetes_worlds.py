@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -9,15 +10,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import kubernetes.client
+import urllib3
 import yaml
 
 from cluster.lab import cluster as lab
 from cluster.lab import waiting
 from fake_kubernetes import kubelet, world
+from fake_kubernetes.store import timestamp
 from scalequest_operator import cluster, cluster_client
 from scalequest_operator.rate import TokenBucket
 
 ROOT = Path(__file__).parents[2]
+HEARTBEAT_SECONDS = 10
 
 
 class World(Protocol):
@@ -69,6 +73,15 @@ class Plane:
             "wait", "--for=condition=Established", f"crd/{cluster.RUNS.plural}.{cluster.RUNS.group}"
         )
 
+    def beat(self, stop: threading.Event) -> None:
+        """Keep the node ready: of one that is not, Kubernetes marks any pod that comes to it as not ready."""
+        while True:
+            ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": timestamp(time.time())}
+            with contextlib.suppress(kubernetes.client.ApiException, urllib3.exceptions.HTTPError):
+                self.core.patch_node_status(kubelet.NODE, {"status": {"conditions": [ready]}})
+            if stop.wait(HEARTBEAT_SECONDS):
+                return
+
     @contextlib.contextmanager
     def account(
         self, namespace: str, rules: Sequence[cluster.Rule]
@@ -103,7 +116,14 @@ def _policy_rule(rule: cluster.Rule) -> dict[str, list[str]]:
 def running_plane() -> Iterator[Plane]:
     """Run a control plane until the block ends."""
     with lab.temporary("api", lab.Cluster(name="", num_nodes=0, has_object_store=False)) as found:
-        yield Plane(found)
+        plane, stop = Plane(found), threading.Event()
+        beating = threading.Thread(target=plane.beat, args=(stop,), name="heartbeat")
+        beating.start()
+        try:
+            yield plane
+        finally:
+            stop.set()
+            beating.join()
 
 
 class RealDoors:
