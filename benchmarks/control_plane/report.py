@@ -34,15 +34,14 @@ class Report:
     bare: Sequence[Phase]
     writes: Mapping[str, float]
     writes_without_jobs: float
+    peak_memory_bytes: int
+    waits: Sequence[float]
+    load: tuple[float, float]
 
     @property
     def writes_per_transition(self) -> float:
         """From one stage that makes a Job to the next."""
         return (sum(self.writes.values()) - self.num_runs * self.writes_without_jobs) / self.runs.jobs
-
-    peak_memory_bytes: int
-    waits: Sequence[float]
-    load: tuple[float, float]
 
 
 def render(report: Report) -> str:

@@ -27,29 +27,24 @@ def working(setup: Setup, node: Node, status: StageStatus, job: JobView) -> Stag
     if len({pod.index for pod in pods if pod.phase == "Succeeded"}) == shards.total:
         # The Job says so in a moment, and then the stage is committed.
         return StagePlan(status=status, again=dt.timedelta(seconds=20))
-    running = any(pod.phase == "Running" and pod.deleted is None for pod in pods)
-    if not running and _is_about_to(setup, status, job, pods):
-        return StagePlan(status=status, again=waiting.EXPLAIN_AFTER)
-    status = stage_plan.changed(
-        status,
-        state=StageState.RUNNING if running else StageState.PENDING,
-        shards=shards,
-        message=_trouble(pods),
-    )
-    if not running:
-        wait, questions = waiting.why(job, pods, setup.facts, setup.now)
-        # What an event says may change without one of ours, so it is read again.
-        again = dt.timedelta(seconds=20)
-        return StagePlan(status=status, questions=questions, wait=wait, again=again)
+    if not any(pod.phase == "Running" and pod.deleted is None for pod in pods):
+        return _not_running(setup, status, job, shards)
+    status = stage_plan.changed(status, state=StageState.RUNNING, shards=shards, message=_trouble(pods))
     return _with_progress(setup, StagePlan(status=status, again=stage_plan.PROGRESS_INTERVAL), node)
 
 
-def _is_about_to(setup: Setup, status: StageStatus, job: JobView, pods: Sequence[PodView]) -> bool:
-    """Tell whether a new Job's pods just take their time: that it exists is not worth a write of its own."""
-    if status.state is not StageState.STARTING or setup.now - job.created >= waiting.EXPLAIN_AFTER:
-        return False
+def _not_running(setup: Setup, status: StageStatus, job: JobView, shards: Shards) -> StagePlan:
+    """Say why no pod runs; that a new Job's pods just take their time is not worth a write of its own."""
+    pods = setup.observed.pods_of_job(job)
     wait, questions = waiting.why(job, pods, setup.facts, setup.now)
-    return wait.reason == waiting.STARTING and not questions and not _trouble(pods)
+    trouble = _trouble(pods)
+    # What an event says may change without one of ours, so it is read again.
+    again = dt.timedelta(seconds=20)
+    is_new = status.state is StageState.STARTING and setup.now - job.created < waiting.EXPLAIN_AFTER
+    if is_new and wait.reason == waiting.STARTING and not questions and not trouble:
+        return StagePlan(status=status, again=again)
+    status = stage_plan.changed(status, state=StageState.PENDING, shards=shards, message=trouble)
+    return StagePlan(status=status, questions=questions, wait=wait, again=again)
 
 
 def _shards(setup: Setup, status: StageStatus, job: JobView) -> Shards:

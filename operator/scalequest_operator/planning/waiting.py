@@ -15,7 +15,7 @@ STARTING: Final = "Starting"
 """The reason where nothing is wrong."""
 
 _PULL: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
-_STARTING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
+_CREATING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def why(
             return Wait(reason="Unschedulable", message=f"{pod.name}: {message(pod.unschedulable)}"), ()
         if pod.waiting_reason in _PULL:
             return Wait(reason="ImagePullFailed", message=_words(pod)), ()
-        if pod.waiting_reason not in _STARTING:
+        if pod.waiting_reason not in _CREATING:
             return Wait(reason="ContainerNotStarted", message=_words(pod)), ()
     return _starting(waiting[0], facts, now)
 
