@@ -154,7 +154,6 @@ class Scheduler:
         try:
             running.shards[shard] = future.result()
         except BrokenExecutor:
-            self._pool.replace_broken()
             lost = ports.TryAgainError("the worker process died (out of memory, or killed)")
             return self._try_again(running, shard, lost)
         except ports.StoppedError as error:
@@ -171,10 +170,12 @@ class Scheduler:
 
     def _try_again(self, running: _Running, shard: int, error: ports.StageError) -> ports.StageError | None:
         failures = running.failures[shard] = running.failures.get(shard, 0) + 1
-        final = failures > self._spec.retries.failures or isinstance(error, ports.SpendLimitError)
-        if final or self._stopping:
+        if failures > self._spec.retries.failures or isinstance(error, ports.SpendLimitError):
             self._monitor.changed(running.node.name, "failed", message=str(error))
             return error
+        if self._stopping:
+            self._monitor.changed(running.node.name, "stopped", message=str(error))
+            return None
         self._monitor.changed(running.node.name, "running", message=f"retry {failures}: {error}")
         self._submit(running, shard)
         return None

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -191,19 +191,20 @@ class WorkerPool:
         self._pools: dict[str, ProcessPoolExecutor] = {}
 
     def submit(self, role: Role, order: ObjectRef, shard: int) -> "Future[ArtifactRef]":
-        """Start one shard of an order as soon as its process is free."""
+        """Start one shard of an order as soon as its process is free; a new process takes a dead one's place."""
         kind = "engine" if role in (Role.GENERATE, Role.SCORE) else "train"
         if kind not in self._pools:
-            self._pools[kind] = ProcessPoolExecutor(
-                max_workers=1, mp_context=self._context, initializer=_start, initargs=self._initargs
-            )
-        return self._pools[kind].submit(_work, order, shard)
+            self._pools[kind] = self._new_pool()
+        try:
+            return self._pools[kind].submit(_work, order, shard)
+        except BrokenExecutor:
+            self._pools[kind] = self._new_pool()
+            return self._pools[kind].submit(_work, order, shard)
 
-    def replace_broken(self) -> None:
-        """Drop process pools after one died; the next task starts a new process."""
-        for pool in self._pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
-        self._pools.clear()
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            max_workers=1, mp_context=self._context, initializer=_start, initargs=self._initargs
+        )
 
     def stop(self) -> None:
         """Ask workers to stop at the next opportunity."""
