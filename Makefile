@@ -52,7 +52,7 @@ check: setup ## formatting, lint, types, import contracts, spelling, generated f
 
 .PHONY: test
 test: check cluster-build ## all checks and tests
-	$(RUN_WITH_ENV) $(BIN)/pytest --numprocesses=2 --no-loadscope-reorder
+	$(RUN_WITH_ENV) $(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: quick
 quick: setup ## the tests that load no engine and run no example

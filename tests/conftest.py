@@ -1,10 +1,7 @@
-"""How tests are spread over workers (`pytest -n 2`): clusters wait, engines work, so they go side by side."""
-
-from typing import Any
+"""The order of tests over workers (`pytest -n 2 --dist loadfile`): what takes longest first, so that none is left with it at the end."""
 
 import hypothesis
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 # Tests prove facts, benchmarks measure: on a busy machine an example may take its time.
 hypothesis.settings.register_profile(
@@ -12,31 +9,19 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("busy")
 
-_ON_THE_CLUSTER = "tests/cluster/"
-_LONG = ("demo", "engine", "schedules", "cluster")
+_FIRST = ("tests/cluster/test_faults.py", "tests/cluster/test_end_to_end.py")
+_LONG = ("schedules", "demo", "engine", "cluster")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest, so that no worker is left with one of them at the end."""
+    """Sort tests by what they need; those of one file stay together."""
 
     def rank(item: pytest.Item) -> int:
-        if item.nodeid.startswith(_ON_THE_CLUSTER):
-            return -1
+        file = item.nodeid.partition("::")[0]
+        if file in _FIRST:
+            return _FIRST.index(file)
         needs = {mark.name for mark in item.iter_markers()}
-        return next((place for place, name in enumerate(_LONG) if name in needs), len(_LONG))
+        rest = len(_FIRST) + len(_LONG)
+        return next((len(_FIRST) + place for place, name in enumerate(_LONG) if name in needs), rest)
 
     items.sort(key=rank)
-
-
-class ByFileAndCluster(LoadFileScheduling):
-    """Each file goes to the next free worker, and all that shares the cluster to one."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        return _ON_THE_CLUSTER if file.startswith(_ON_THE_CLUSTER) else file
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileAndCluster:
-    """Replace pytest-xdist's own choice."""
-    return ByFileAndCluster(config, log)

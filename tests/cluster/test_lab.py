@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from cluster.lab import images, layout, processes, volumes, waiting
+from cluster.lab import images, layout, node, processes, volumes, waiting
 from cluster.lab.cluster import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -92,9 +92,9 @@ def conditions(cluster: Cluster, node: str) -> dict[str, str]:
 
 
 def test_a_pod_runs_under_restricted_pod_security_on_every_node(cluster: Cluster, namespace: str) -> None:
-    for node in cluster.layout.nodes:
-        cluster.kubectl.apply(pod(namespace, node, container("print('hello')"), nodeName=node))
-    assert [output(cluster, namespace, node) for node in cluster.layout.nodes] == ["hello\n", "hello\n"]
+    for name in cluster.layout.nodes:
+        cluster.kubectl.apply(pod(namespace, name, container("print('hello')"), nodeName=name))
+    assert [output(cluster, namespace, name) for name in cluster.layout.nodes] == ["hello\n", "hello\n"]
 
 
 def test_gpus_are_given_out_until_none_is_left(cluster: Cluster, namespace: str) -> None:
@@ -214,6 +214,16 @@ def test_a_killed_node_is_missed_and_comes_back_with_its_gpus(cluster: Cluster, 
     waiting.until(lambda: phase(cluster, namespace, "lost") == "Failed", "the lost pod to be reported")
     cluster.kubectl.apply(pod(namespace, "next", container("print('again')", gpus=1), nodeName="node2"))
     assert output(cluster, namespace, "next") == "again\n"
+
+
+def test_a_kubelet_that_ended_is_started_again(cluster: Cluster) -> None:
+    def kubelets() -> list[int]:
+        return processes.find(cluster.layout.folder, "node2/kubelet")
+
+    processes.stop(cluster.layout.folder, "node2/kubelet")
+    assert not kubelets()
+    node.wait_until_ready(cluster.layout, "node2", cluster.kubectl)
+    assert kubelets()
 
 
 def test_pods_of_a_disconnected_node_go_on_unseen(cluster: Cluster, namespace: str, tmp_path: Path) -> None:

@@ -53,9 +53,18 @@ def start_kubelet(layout: Layout, node: str) -> None:
 
 
 def wait_until_ready(layout: Layout, node: str, kubectl: Kubectl) -> None:
-    """Wait until a node takes pods, and give it its GPUs: a kubelet that starts takes unknown resources away."""
+    """Wait until a node takes pods, and give it its GPUs: a kubelet that starts takes unknown resources away.
+
+    A kubelet ends if containerd serves it too late; elsewhere systemd starts it again.
+    """
+
+    def is_ready() -> bool:
+        if not processes.find(layout.folder, f"{node}/kubelet"):
+            start_kubelet(layout, node)
+        return kubectl.is_ready(node)
+
     log = layout.node_folder(node) / "kubelet.log"
-    waiting.until(lambda: kubectl.is_ready(node), f"{node} to be Ready", seconds=_START_SECONDS, log=log)
+    waiting.until(is_ready, f"{node} to be Ready", seconds=_START_SECONDS, log=log)
     if layout.gpus_per_node:
         amount = {"nvidia.com/gpu": str(layout.gpus_per_node)}
         patch = json.dumps({"status": {"capacity": amount, "allocatable": amount}})
