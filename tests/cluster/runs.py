@@ -181,12 +181,15 @@ class Runs:
         keys = [key for key in store.keys(f"runs/{uid}/{stage}/") if "/manifest/" in key]
         return [ShardManifest.model_validate_json(store.get(key)) for key in keys]
 
-    def events(self, name: str) -> list[Body]:
-        """Return the Events about a run."""
-        uid = self.body(name)["metadata"]["uid"]
-        return list(
-            self.api.list(cluster.EVENTS, self.namespace, field_selector=f"involvedObject.uid={uid}").items
-        )
+    def wait_for_events(self, name: str, *reasons: str) -> None:
+        """Wait until a run has events of all these reasons: they are created after the status is written."""
+        about = f"involvedObject.uid={self.body(name)['metadata']['uid']}"
+
+        def are_told() -> bool:
+            events = self.api.list(cluster.EVENTS, self.namespace, field_selector=about).items
+            return {event["reason"] for event in events} >= set(reasons)
+
+        waiting.until(are_told, f"{name}: events {', '.join(reasons)}", seconds=30)
 
 
 def is_running(pod: Body) -> bool:

@@ -203,7 +203,7 @@ def test_a_worker_that_fails_once_is_tried_again(runs: Runs, code: int) -> None:
     wait_for_generation(runs, name)
     stage = runs.stage(name, GENERATE)
     assert stage.failures == 3, "each of three shards failed once"
-    assert {event["reason"] for event in runs.events(name)} >= {"PodFailed", "StageCommitted"}
+    runs.wait_for_events(name, "PodFailed", "StageCommitted")
     runs.delete(name, wait=False)
 
 
