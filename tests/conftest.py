@@ -9,19 +9,22 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("busy")
 
-_FIRST = ("tests/cluster/test_faults.py", "tests/cluster/test_end_to_end.py")
-_LONG = ("schedules", "demo", "engine", "cluster")
+_LONG = (
+    "tests/cluster/test_faults.py",
+    "tests/cluster/test_end_to_end.py",
+    "schedules",
+    "demo",
+    "engine",
+    "cluster",
+)
+"""Files and markers, the longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort tests by what they need; those of one file stay together."""
 
     def rank(item: pytest.Item) -> int:
-        file = item.nodeid.partition("::")[0]
-        if file in _FIRST:
-            return _FIRST.index(file)
-        needs = {mark.name for mark in item.iter_markers()}
-        rest = len(_FIRST) + len(_LONG)
-        return next((len(_FIRST) + place for place, name in enumerate(_LONG) if name in needs), rest)
+        known_by = {item.nodeid.partition("::")[0], *(mark.name for mark in item.iter_markers())}
+        return next((place for place, name in enumerate(_LONG) if name in known_by), len(_LONG))
 
     items.sort(key=rank)

@@ -193,18 +193,17 @@ class WorkerPool:
     def submit(self, role: Role, order: ObjectRef, shard: int) -> "Future[ArtifactRef]":
         """Start one shard of an order as soon as its process is free; a new process takes a dead one's place."""
         kind = "engine" if role in (Role.GENERATE, Role.SCORE) else "train"
-        if kind not in self._pools:
-            self._pools[kind] = self._new_pool()
+        pool = self._pools.get(kind) or self._start_pool(kind)
         try:
-            return self._pools[kind].submit(_work, order, shard)
+            return pool.submit(_work, order, shard)
         except BrokenExecutor:
-            self._pools[kind] = self._new_pool()
-            return self._pools[kind].submit(_work, order, shard)
+            return self._start_pool(kind).submit(_work, order, shard)
 
-    def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
+    def _start_pool(self, kind: str) -> ProcessPoolExecutor:
+        self._pools[kind] = ProcessPoolExecutor(
             max_workers=1, mp_context=self._context, initializer=_start, initargs=self._initargs
         )
+        return self._pools[kind]
 
     def stop(self) -> None:
         """Ask workers to stop at the next opportunity."""
